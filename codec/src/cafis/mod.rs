@@ -1,0 +1,1 @@
+//! CAFIS telegrams (spec/cafis.md).
