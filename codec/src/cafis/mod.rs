@@ -1,1 +1,0 @@
-//! CAFIS telegrams (spec/cafis.md).
