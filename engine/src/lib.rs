@@ -1,2 +1,5 @@
-//! Placeholder while the crate is being built.
+//! The engine of `sekishod`: the sans-IO core, the journal, the io_uring driver and the shard loop that joins them.
+
+pub mod core;
 pub mod driver;
+pub mod journal;
