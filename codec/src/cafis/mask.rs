@@ -1,0 +1,1 @@
+//! Masking of what is shown (`spec/fexics.md` 5.5).
