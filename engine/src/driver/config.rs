@@ -1,6 +1,9 @@
 //! What a driver is told at start, and how it may refuse to start. Every limit is taken once; nothing here
 //! changes while the driver runs.
 
+// The limit of descriptors is asked for and set by plain system calls.
+#![allow(unsafe_code)]
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +56,83 @@ impl Default for DriverConfig {
             completion_entries: 16 * 1024,
             close_linger: Duration::from_secs(5),
         }
+    }
+}
+
+impl DriverConfig {
+    pub(super) fn check(&self) -> Result<(), DriverError> {
+        let rules: [(&'static str, u64, bool, &'static str); 6] = [
+            (
+                "sockets_max",
+                self.sockets_max.into(),
+                self.sockets_max > 0,
+                "must be at least 1",
+            ),
+            (
+                "recv_buffers",
+                self.recv_buffers.into(),
+                self.recv_buffers.is_power_of_two() && self.recv_buffers <= 1 << 15,
+                "must be a power of two, at most 32768",
+            ),
+            (
+                "recv_buffer_len",
+                self.recv_buffer_len.into(),
+                self.recv_buffer_len > 0,
+                "must be at least 1",
+            ),
+            (
+                "out_max",
+                self.out_max as u64,
+                self.out_max > 0 && self.out_max <= i32::MAX as usize,
+                "must be between 1 and 2147483647",
+            ),
+            (
+                "writes_max",
+                self.writes_max.into(),
+                self.writes_max > 0,
+                "must be at least 1",
+            ),
+            (
+                "completion_entries",
+                self.completion_entries.into(),
+                self.completion_entries >= self.submission_entries,
+                "must be at least submission_entries",
+            ),
+        ];
+        match rules.into_iter().find(|&(_, _, holds, _)| !holds) {
+            Some((name, value, _, rule)) => Err(DriverError::BadSetting { name, value, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard one if `need` asks for it.
+pub(super) fn allow_descriptors(need: u64) -> Result<(), DriverError> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit into `limit`.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if got != 0 || limit.rlim_cur >= need {
+        return Ok(());
+    }
+    if limit.rlim_max < need {
+        return Err(DriverError::TooFewDescriptors {
+            need,
+            have: limit.rlim_max,
+        });
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads one rlimit.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(DriverError::TooFewDescriptors {
+            need,
+            have: limit.rlim_max,
+        })
     }
 }
 

@@ -8,16 +8,41 @@
 //! completed. One send is in flight a socket. Once warm, a turn allocates nothing. This folder is the only one
 //! with unsafe code.
 
+mod buffers;
 mod config;
+pub mod disk;
+mod listen;
+mod output;
+mod ring;
+mod sockets;
+mod wake;
+mod writes;
 
+pub use buffers::{BlockBuf, BlockPool, RecvBytes};
 pub use config::{
     BLOCK_ALIGN, DiskError, DriverConfig, DriverError, Errno, KeepAlive, SocketOptions,
 };
+pub use output::OutBuf;
+pub use wake::Waker;
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use buffers::RecvPool;
+use listen::{Accepted, Listeners};
+use ring::{Done, Op, Ring};
+use sockets::{RECEIVE_GROUP, Sockets};
+use wake::Wake;
+use writes::Writes;
+
+/// How long a dropped driver waits for the kernel to let go of its operations.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+/// Descriptors beyond sockets and files: standard streams, listeners, the ring, the control thread's.
+const DESCRIPTOR_MARGIN: u64 = 128;
 
 /// A socket: slot and generation. An id whose socket was closed names nothing, even when the slot is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,69 +167,6 @@ pub enum Wait {
 #[error("output buffer is full")]
 pub struct OutFull;
 
-/// Received bytes in a buffer of the receive ring; given back when dropped.
-#[derive(Debug)]
-pub struct RecvBytes(());
-
-impl std::ops::Deref for RecvBytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &[]
-    }
-}
-
-/// A block buffer of `block_len` bytes, aligned to `BLOCK_ALIGN`; its old contents stay in it. Returns to its pool when dropped.
-#[derive(Debug)]
-pub struct BlockBuf(Vec<u8>);
-
-impl std::ops::Deref for BlockBuf {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::ops::DerefMut for BlockBuf {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-}
-
-/// What waits to be sent on one socket.
-#[derive(Debug)]
-pub struct OutBuf(());
-
-impl OutBuf {
-    /// Appends bytes; all or nothing.
-    pub fn append(&mut self, _bytes: &[u8]) -> Result<(), OutFull> {
-        unreachable!("being written")
-    }
-
-    /// A vector with room for at least `len` more bytes, to be appended to (never cleared) by an encoder.
-    pub fn reserve(&mut self, _len: usize) -> Result<&mut Vec<u8>, OutFull> {
-        unreachable!("being written")
-    }
-
-    /// Bytes waiting and in flight.
-    pub fn len(&self) -> usize {
-        0
-    }
-
-    /// Whether nothing waits and nothing is in flight.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Wakes the driver's thread from any other: cheap to clone, and cheap to use when it is awake already.
-#[derive(Debug, Clone)]
-pub struct Waker(());
-
-impl Waker {
-    /// Makes the driver report `Woken` soon.
-    pub fn wake(&self) {}
-}
-
 /// What a turn did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
@@ -214,28 +176,80 @@ pub struct Turn {
     pub ready: u32,
 }
 
-/// The driver. Stays on the thread that made it.
-#[derive(Debug)]
-pub struct Driver(std::marker::PhantomData<*const ()>);
+/// Counts since the start, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Turns, each one system call.
+    pub turns: u64,
+    /// Operations submitted.
+    pub submitted: u64,
+    /// Receives that found no buffer free: if it grows, `recv_buffers` is too small or buffers are held too long.
+    pub starvations: u64,
+}
 
-#[allow(unused_variables, clippy::missing_errors_doc)] // the bodies come with the next commits
+/// The driver. It stays on the thread that made it.
+pub struct Driver {
+    // The ring is dropped first: the memory below is given to it.
+    ring: Ring,
+    sockets: Sockets,
+    listeners: Listeners,
+    writes: Writes,
+    wake: Wake,
+    blocks: BlockPool,
+    turns: u64,
+    submitted: u64,
+}
+
 impl Driver {
-    /// Sets the ring up on the calling thread, which must be the one that uses it.
+    /// Sets the ring up on the calling thread, which must be the one that uses it. Raises the process's soft limit
+    /// of descriptors if `sockets_max` needs it.
+    ///
+    /// # Errors
+    /// `NoIoUring`, `SetUp`, `TooFewDescriptors`, `BadSetting`, `NoMemory`: each says the way out.
     pub fn new(config: DriverConfig) -> Result<Driver, DriverError> {
-        unreachable!("being written")
+        config.check()?;
+        config::allow_descriptors(
+            u64::from(config.sockets_max) + u64::from(config.files_max) + DESCRIPTOR_MARGIN,
+        )?;
+        let mut ring = Ring::new(&config)?;
+        let received = RecvPool::new(config.recv_buffers, config.recv_buffer_len)?;
+        ring.register_buffers(&received, config.recv_buffers, RECEIVE_GROUP)?;
+        let blocks = BlockPool::new(config.block_buffers, config.block_len)?;
+        let mut wake = Wake::new()?;
+        wake.arm(&mut ring);
+        let sockets = Sockets::new(&config, Rc::clone(&received));
+        let (listeners, writes) = (Listeners::default(), Writes::new(&config));
+        Ok(Driver {
+            ring,
+            sockets,
+            listeners,
+            writes,
+            wake,
+            blocks,
+            turns: 0,
+            submitted: 0,
+        })
     }
 
-    /// Listens on a TCP address and accepts for ever, reporting with `tag`; gives the bound address.
+    /// Listens on a TCP address and accepts until `unlisten`, reporting with `tag`. Gives the bound address.
+    ///
+    /// # Errors
+    /// `Listen`.
     pub fn listen_tcp(
         &mut self,
         address: SocketAddr,
         tag: u64,
         options: &SocketOptions,
     ) -> Result<SocketAddr, DriverError> {
-        unreachable!("being written")
+        self.listeners
+            .listen_tcp(address, tag, options, &mut self.ring)
     }
 
-    /// Listens on a Unix socket path with these permission bits; a dead daemon's leftover is replaced.
+    /// Listens on a Unix socket path with these permission bits. A dead daemon's leftover is replaced, a live
+    /// one's is not; the file is removed when the listener ends.
+    ///
+    /// # Errors
+    /// `Listen`.
     pub fn listen_unix(
         &mut self,
         path: &Path,
@@ -243,114 +257,189 @@ impl Driver {
         tag: u64,
         options: &SocketOptions,
     ) -> Result<(), DriverError> {
-        unreachable!("being written")
+        self.listeners
+            .listen_unix(path, mode, tag, options, &mut self.ring)
     }
 
-    /// Stops the listeners with this tag. Connections accepted already stay.
-    pub fn unlisten(&mut self, tag: u64) {}
+    /// Stops the listeners with this tag. Sockets accepted already stay.
+    pub fn unlisten(&mut self, tag: u64) {
+        self.listeners.unlisten(tag, &mut self.ring);
+    }
 
-    /// One system call: submits everything pending (sends of every socket that has bytes and none in flight,
-    /// writes, re-armed receives), runs the kernel's deferred work, waits.
-    /// Does not wait while completions of the last turn are left.
+    /// One system call: submits everything pending (a gathered send for every socket with output and none in flight,
+    /// writes, receives that go on), runs the kernel's deferred work, and waits. It does not wait while completions of
+    /// the last turn are left, nor beyond the deadline of a socket that is closing.
+    ///
+    /// # Errors
+    /// `Enter`: the ring is unusable and the shard must stop.
     pub fn turn(&mut self, wait: Wait) -> Result<Turn, DriverError> {
-        unreachable!("being written")
+        self.listeners.prepare(&mut self.ring);
+        self.sockets.prepare(&mut self.ring);
+        let mut limit = match wait {
+            Wait::Poll => Duration::ZERO,
+            Wait::AtMost(limit) => limit,
+        };
+        for deadline in [self.sockets.deadline(), self.listeners.deadline()]
+            .into_iter()
+            .flatten()
+        {
+            limit = limit.min(deadline.saturating_duration_since(Instant::now()));
+        }
+        let (submitted, ready) = self.ring.enter(limit)?;
+        self.turns += 1;
+        self.submitted += u64::from(submitted);
+        Ok(Turn { submitted, ready })
     }
 
     /// The next completion of the last turn.
-    #[allow(clippy::should_implement_trait)] // an iterator would borrow the driver across the loop's body
+    // Not an iterator: that would borrow the driver across the body of the loop.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Completion> {
-        None
+        loop {
+            let done = self.ring.pop()?;
+            let completion = match done.key.op() {
+                Op::Receive => self.sockets.on_receive(done, &mut self.ring),
+                Op::Send => self.sockets.on_send(done, &mut self.ring),
+                Op::Write => Some(self.writes.on_write(done)),
+                Op::Accept => self.on_accept(done),
+                Op::Wake => {
+                    self.wake.on_wake(&mut self.ring);
+                    Some(Completion::Woken)
+                }
+                Op::CancelSocket => {
+                    self.sockets.on_cancel(done, &mut self.ring);
+                    None
+                }
+                // The accept's own completion says what became of it.
+                Op::CancelAccept => None,
+            };
+            if completion.is_some() {
+                return completion;
+            }
+        }
     }
 
-    /// The socket's output, to be appended to; `None` once the socket was closed by the caller.
-    pub fn out(&mut self, socket: SocketId) -> Option<&mut OutBuf> {
-        None
+    /// The socket's output, to be appended to; `None` once the caller has closed the socket.
+    pub fn out(&mut self, socket: SocketId) -> Option<OutBuf<'_>> {
+        self.sockets.out(socket)
     }
 
-    /// Sends what waits, then ends the connection in order (FIN, what still comes is discarded), all in the
-    /// background and at most `close_linger` long. Does nothing for an id that is closed already.
-    pub fn close_after_flush(&mut self, socket: SocketId) {}
+    /// Sends what waits, then ends the connection in order: FIN, what still comes is discarded, gone when the peer has
+    /// ended too. All in the background; after `close_linger` the connection is reset. Does nothing to a closed id.
+    pub fn close_after_flush(&mut self, socket: SocketId) {
+        self.sockets.close_after_flush(socket, &mut self.ring);
+    }
 
-    /// Drops what waits and resets the connection.
-    pub fn abort(&mut self, socket: SocketId) {}
+    /// Drops what waits and resets the connection. Does nothing to a closed id.
+    pub fn abort(&mut self, socket: SocketId) {
+        self.sockets.abort(socket, &mut self.ring);
+    }
 
     /// Sockets that hold a slot, those still closing included.
     pub fn sockets_open(&self) -> u32 {
-        0
+        self.sockets.used()
     }
 
     /// Takes a file (see `disk::open`) into the ring's file table.
+    ///
+    /// # Errors
+    /// `TooManyFiles`, `SetUp`.
     pub fn open_disk(&mut self, file: File) -> Result<FileSlot, DriverError> {
-        unreachable!("being written")
+        self.writes.open(file, &self.ring)
     }
 
-    /// Gives the file back. Panics if a write on it is in flight: ours to prevent.
+    /// Gives the file back. Panics if a write on it was not reported yet.
     pub fn close_disk(&mut self, file: FileSlot) -> File {
-        unreachable!("being written")
+        self.writes.close(file, &self.ring)
     }
 
     /// An unused block buffer, or `None` when all are out.
     pub fn block_buffer(&mut self) -> Option<BlockBuf> {
-        None
+        self.blocks.take()
     }
 
-    /// Writes the first `len` bytes of the buffer at `offset` with the next turn; both multiples of
-    /// `BLOCK_ALIGN`, which is asserted, as is `writes_max`. Ends in `Completion::Written` with `tag`.
-    pub fn write_at(&mut self, file: FileSlot, offset: u64, buffer: BlockBuf, len: u32, tag: u64) {}
+    /// Writes the first `len` bytes of the buffer at `offset` (both multiples of `BLOCK_ALIGN`) with the next turn; ends
+    /// in `Completion::Written` with `tag`. Writes may complete out of order. Panics if the numbers are no whole blocks
+    /// or `writes_max` are in flight.
+    pub fn write_at(&mut self, file: FileSlot, offset: u64, buffer: BlockBuf, len: u32, tag: u64) {
+        self.writes
+            .write_at(file, offset, buffer, len, tag, &mut self.ring);
+    }
 
     /// Disk writes that have not been reported yet.
     pub fn writes_in_flight(&self) -> u32 {
-        0
+        self.writes.in_flight()
     }
 
     /// A handle for other threads.
     pub fn waker(&self) -> Waker {
-        Waker(())
+        self.wake.waker()
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            turns: self.turns,
+            submitted: self.submitted,
+            starvations: self.sockets.starvations,
+        }
+    }
+
+    fn on_accept(&mut self, done: Done) -> Option<Completion> {
+        let (listener, fd) = match self.listeners.on_accept(done, &mut self.ring) {
+            Accepted::Socket { tag, fd } => (tag, fd),
+            Accepted::Failed { tag, errno } => {
+                let reason = AcceptFailure::Error(errno);
+                return Some(Completion::AcceptFailed {
+                    listener: tag,
+                    reason,
+                });
+            }
+            Accepted::Nothing => return None,
+        };
+        let peer = listen::peer_of(fd.as_fd());
+        Some(match self.sockets.insert(fd, &mut self.ring) {
+            Ok(Some(socket)) => Completion::Accepted {
+                listener,
+                socket,
+                peer,
+            },
+            Ok(None) => Completion::AcceptFailed {
+                listener,
+                reason: AcceptFailure::Full,
+            },
+            Err(errno) => Completion::AcceptFailed {
+                listener,
+                reason: AcceptFailure::Error(errno),
+            },
+        })
     }
 }
 
-/// Opening, preparing and locking of journal files: blocking calls for start-up and helper threads, never for a turn.
-pub mod disk {
-    use super::DiskError;
-    use std::fs::File;
-    use std::path::Path;
-    use std::time::Duration;
-
-    /// How a file is opened.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct OpenMode {
-        /// Create it if it is not there.
-        pub create: bool,
-        /// O_DIRECT: aligned transfers past the page cache.
-        pub direct: bool,
-        /// O_DSYNC: a write is durable when it completes.
-        pub dsync: bool,
-    }
-
-    /// Opens for reading and writing.
-    pub fn open(_path: &Path, _mode: OpenMode) -> Result<File, DiskError> {
-        unreachable!("being written")
-    }
-
-    /// Creates `path` with exactly `len` bytes of zeros really written, durable, its directory entry too. The
-    /// file appears under its name only when it is whole.
-    pub fn create_zeroed(_path: &Path, _len: u64, _direct: bool) -> Result<(), DiskError> {
-        unreachable!("being written")
-    }
-
-    /// Takes the file's exclusive lock, waiting at most `deadline`: a killed daemon's last writes hold it until they have landed.
-    /// The lock lives as long as the file, or an operation on it, does.
-    pub fn lock(_file: &File, _path: &Path, _deadline: Duration) -> Result<(), DiskError> {
-        unreachable!("being written")
-    }
-
-    /// fsync of a file.
-    pub fn sync(_file: &File, _path: &Path) -> Result<(), DiskError> {
-        unreachable!("being written")
-    }
-
-    /// fsync of a directory, so that names made or removed in it are durable.
-    pub fn sync_dir(_dir: &Path) -> Result<(), DiskError> {
-        unreachable!("being written")
+/// Cancels what can be cancelled, waits for the rest (disk writes), and only then lets the memory go; what the kernel
+/// will not give back in time is leaked rather than freed under it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + DROP_PATIENCE;
+        // The first turn only submits what was queued, so that it can be cancelled too.
+        let mut left = Duration::ZERO;
+        while self.ring.in_flight() > 0 && self.ring.enter(left).is_ok() {
+            self.ring.cancel_everything();
+            left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            while let Some(done) = self.ring.pop() {
+                if done.key.op() == Op::Accept {
+                    Listeners::close_accepted(done);
+                }
+            }
+        }
+        self.ring.shut_down();
+        if self.ring.in_flight() > 0 {
+            self.sockets.leak();
+            self.writes.leak();
+            self.wake.leak();
+        }
     }
 }
