@@ -130,7 +130,7 @@ impl CfError {
     }
 }
 
-/// Parses a file in Shift_JIS, with CRLF or LF. A file that is not Shift_JIS is taken as UTF-8 if it is that.
+/// Parses a file in Shift_JIS (or, where it is recognised, UTF-8), with CRLF or LF.
 ///
 /// # Errors
 /// Every fault of the grammar, in the order of the file; never an empty list.
@@ -179,12 +179,15 @@ impl Cf {
     }
 }
 
-/// The second byte of a Shift_JIS character may be a brace or a backslash, so decoding comes before the grammar.
+/// The second byte of a Shift_JIS character may be a brace or a backslash, so decoding comes before the grammar. A file
+/// that somebody saved as UTF-8 is known by its kanji and kana: Shift_JIS that happens to be valid UTF-8 is half-width
+/// katakana, which gives no character above U+07FF.
 fn decode(bytes: &[u8]) -> String {
-    let (text, _, broken) = encoding_rs::SHIFT_JIS.decode(bytes);
     match std::str::from_utf8(bytes) {
-        Ok(utf8) if broken => utf8.trim_start_matches('\u{feff}').to_owned(),
-        _ => text.into_owned(),
+        Ok(text) if text.chars().any(|c| c >= '\u{800}') => {
+            text.trim_start_matches('\u{feff}').to_owned()
+        }
+        _ => encoding_rs::SHIFT_JIS.decode(bytes).0.into_owned(),
     }
 }
 

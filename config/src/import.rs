@@ -508,6 +508,7 @@ impl<'a> Importer<'a> {
                 format!("{}. {}", warning.message, warning.way_out),
             );
         }
+        self.report.sort();
         Ok(Imported {
             toml,
             report: self.report,

@@ -42,6 +42,13 @@ impl Report {
         }
     }
 
+    /// Puts the entries of each list in the order of the file.
+    pub(super) fn sort(&mut self) {
+        for entries in [&mut self.imported, &mut self.unknown, &mut self.suspicious] {
+            entries.sort_by_key(|entry| entry.line);
+        }
+    }
+
     pub(super) fn imported(&mut self, found: &Parameter, text: impl Into<String>) {
         self.imported.push(Entry::of(found, text));
     }
