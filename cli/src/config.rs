@@ -123,10 +123,10 @@ fn import(file: &Path, out: &Path, data_dir: Option<&Path>, force: bool) -> Resu
     };
     let bytes = fs::read(file).map_err(failed("read", file))?;
     // The path is given from where the operator stands, not from where the configuration will lie.
-    let data_dir = data_dir
-        .map(std::path::absolute)
-        .transpose()
-        .map_err(failed("resolve", out))?;
+    let data_dir = match data_dir {
+        Some(dir) => Some(std::path::absolute(dir).map_err(failed("resolve", dir))?),
+        None => None,
+    };
     let name = file.display().to_string();
     let target = Target {
         out_dir: out,

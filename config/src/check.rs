@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::keys::{FIXED_BY_CENTRE, Fallback, Rule, Section};
 use crate::model::{Config, Line, Timers};
-use crate::read::Sink;
+use crate::sink::Sink;
 
 /// Bytes of one open transaction in a checkpoint, at most: its fault image and what recovery must know of it.
 const CHECKPOINT_BYTES_PER_TRANSACTION: u64 = 1280;
@@ -63,7 +63,7 @@ fn unique<T: Eq + Hash + std::fmt::Display>(
         };
         if let Some(first) = seen.get(&value) {
             let at = sink.line_of(&slot(*first), key);
-            let message = format!("{value} is taken: the line at {at} has it");
+            let message = format!("{value} is taken by another [[line]] (line {at} of this file)");
             sink.error(
                 sink.line_of(&slot(position), key),
                 &format!("line.{key}"),

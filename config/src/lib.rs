@@ -18,6 +18,7 @@ mod model;
 mod problem;
 mod read;
 mod sections;
+mod sink;
 
 pub use model::{
     Api, Cascade, Config, Journal, Keepalive, Line, LogLevel, Masking, Recovery, RecoveryMode,
@@ -25,7 +26,7 @@ pub use model::{
 };
 pub use problem::Problem;
 
-use read::Sink;
+use sink::Sink;
 
 /// A configuration that can be run, and what is odd about it.
 #[derive(Debug, Clone, PartialEq)]

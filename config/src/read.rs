@@ -1,110 +1,14 @@
 //! Takes a TOML document apart by the table of `keys` and keeps every fault with its line. Values that are wrong are
 //! replaced by their default (or the smallest value allowed), so that the reading goes on and finds the rest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::keys::{Fallback, Key, Rule, SECTIONS, Section};
-use crate::problem::{Problem, nearest};
-
-/// Where faults go, and which line each key stands on.
-pub(crate) struct Sink {
-    file: String,
-    /// Byte offset of each line's start.
-    line_starts: Vec<usize>,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
-    /// Lines of keys by slot and name, e.g. `line.0/route_count`, and of tables by their slot alone.
-    places: HashMap<String, u32>,
-    /// Lines the TOML parser complained about: what is read from them is guesswork and not reported again.
-    broken_lines: BTreeSet<u32>,
-}
-
-impl Sink {
-    pub(crate) fn new(file: &str, text: &str) -> Self {
-        let starts = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(at, _)| at + 1);
-        Self {
-            file: file.to_owned(),
-            line_starts: std::iter::once(0).chain(starts).collect(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            places: HashMap::new(),
-            broken_lines: BTreeSet::new(),
-        }
-    }
-
-    /// A fault of the TOML itself.
-    pub(crate) fn syntax(&mut self, error: &toml::de::Error) {
-        let line = error.span().map_or(0, |span| self.line_at(span.start));
-        self.broken_lines.insert(line);
-        let message = format!("not TOML: {}", error.message().replace('\n', " "));
-        self.error(line, "", message, "Correct this line");
-    }
-
-    pub(crate) fn error(
-        &mut self,
-        line: u32,
-        key: &str,
-        message: String,
-        way_out: impl Into<String>,
-    ) {
-        let problem = self.problem(line, key, message, way_out.into());
-        self.problems.push(problem);
-    }
-
-    pub(crate) fn warning(
-        &mut self,
-        line: u32,
-        key: &str,
-        message: String,
-        way_out: impl Into<String>,
-    ) {
-        let problem = self.problem(line, key, message, way_out.into());
-        self.warnings.push(problem);
-    }
-
-    fn problem(&self, line: u32, key: &str, message: String, way_out: String) -> Problem {
-        Problem {
-            file: self.file.clone(),
-            line,
-            key: key.to_owned(),
-            message,
-            way_out,
-        }
-    }
-
-    /// The line a key of this slot stands on, else that of its table, else 0.
-    pub(crate) fn line_of(&self, slot: &str, name: &str) -> u32 {
-        let place = self
-            .places
-            .get(&format!("{slot}/{name}"))
-            .or_else(|| self.places.get(slot));
-        place.copied().unwrap_or(0)
-    }
-
-    /// Whether an error of this key is known already, so that no second one follows from it.
-    pub(crate) fn has_error(&self, key: &str) -> bool {
-        self.problems.iter().any(|problem| problem.key == key)
-    }
-
-    fn line_at(&self, offset: usize) -> u32 {
-        u32::try_from(self.line_starts.partition_point(|start| *start <= offset))
-            .unwrap_or(u32::MAX)
-    }
-
-    /// Errors and warnings, each sorted by line.
-    pub(crate) fn finish(mut self) -> (Vec<Problem>, Vec<Problem>) {
-        self.problems.sort_by_key(|problem| problem.line);
-        self.warnings.sort_by_key(|problem| problem.line);
-        (self.problems, self.warnings)
-    }
-}
+use crate::problem::nearest;
+use crate::sink::Sink;
 
 /// Reads one table by its section.
 pub(crate) struct Reader<'a> {
@@ -126,7 +30,7 @@ impl<'a> Reader<'a> {
         sink: &'a mut Sink,
     ) -> Reader<'a> {
         let (table, line) = place.map_or((None, 0), |(table, line)| (Some(table), line));
-        sink.places.insert(slot.to_owned(), line);
+        sink.place_table(slot, line);
         Reader {
             section: Section::find(path),
             table,
@@ -395,9 +299,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         let line = self.sink.line_at(name.span().start);
-        self.sink
-            .places
-            .insert(format!("{}/{}", self.slot, key.name), line);
+        self.sink.place_key(&self.slot, key.name, line);
         Some(value.get_ref())
     }
 
@@ -432,10 +334,10 @@ impl<'a> Reader<'a> {
     }
 
     fn error(&mut self, line: u32, name: &str, message: String, way_out: impl Into<String>) {
-        // Where the TOML is broken, values and tables are what the parser guessed: only what stands on a sound line counts.
+        // Where the TOML is broken, values and tables are what the parser guessed: what it found on a sound line counts,
+        // what it did not find (told at the line of the table) does not.
         let missing = line == self.line;
-        if self.sink.broken_lines.contains(&line) || (missing && !self.sink.broken_lines.is_empty())
-        {
+        if !self.sink.is_sound_line(line) || (missing && !self.sink.is_sound()) {
             return;
         }
         let key = if self.section.path.is_empty() {

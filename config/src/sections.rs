@@ -11,7 +11,8 @@ use crate::model::{
     Api, Cascade, Config, Journal, Keepalive, Line, LogLevel, Masking, Recovery, RecoveryMode,
     RouteBusy, Shard, SignOn, Timers,
 };
-use crate::read::{Reader, Sink, table, tables};
+use crate::read::{Reader, table, tables};
+use crate::sink::Sink;
 
 /// A table and the line of its header.
 type Place<'a> = Option<(&'a DeTable<'a>, u32)>;

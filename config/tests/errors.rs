@@ -196,8 +196,14 @@ fn collisions() {
         "t.toml:6: line.listen: 0.0.0.0:2010 is taken: line \"a\" listens there (line 1). Choose another address or port."
     );
     let apart = "listen = [\"192.0.2.1:2011\"]\n";
-    assert!(only(&format!("{LINE}{LINE}{apart}")).contains("a is taken: the line at 2 has it"));
-    assert!(two("id = 2\n", apart).contains("line.id: 2 is taken: the line at 6 has it"));
+    assert!(
+        only(&format!("{LINE}{LINE}{apart}"))
+            .contains("a is taken by another [[line]] (line 2 of this file)")
+    );
+    assert!(
+        two("id = 2\n", apart)
+            .contains("line.id: 2 is taken by another [[line]] (line 6 of this file)")
+    );
     assert!(
         two("", &format!("{apart}shard = 1\n"))
             .contains("1 is outside 0..0: there are 1 [[shard]] tables")
