@@ -6,6 +6,7 @@
 //! A frame holds card data, so no type of this module prints its bytes: what is shown goes through [`mask`].
 
 pub mod control;
+pub mod counters;
 pub mod fault;
 pub mod field;
 pub mod frame;

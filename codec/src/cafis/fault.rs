@@ -322,3 +322,109 @@ fn is_counters_alone(request: &[u8], mti: Mti) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cafis::header::HeaderBuilder;
+
+    fn frame(mti: Mti, parts: &[&[u8]]) -> Vec<u8> {
+        let data = parts.concat();
+        let header = HeaderBuilder {
+            mti,
+            trailer: data.len() as u16,
+            ..HeaderBuilder::default()
+        };
+        [&header.to_bytes()[..], &data].concat()
+    }
+
+    const COMMON: &[u8] = b"   000000002       123459900000100123991130200@";
+
+    /// Rule 3 of 8.3 in every section that it names, and in no other class than it names: `before` becomes `after`.
+    #[test]
+    fn the_image_zeroes_what_the_rule_names() {
+        let track = format!("{:<69}", "4111111111111111=99121012080123456789");
+        let zeroed = format!("{:<69}", "4111111111111111=99121010000000000000");
+        let longest = format!("{:<69}", "4111111111111111110=99121012080123456");
+        let longest_zeroed = format!("{:<69}", "4111111111111111110=99121010000000000");
+        let short = format!("{:<69}", "378282246310005=991210120801");
+        let short_zeroed = format!("{:<69}", "378282246310005=991210100000000000000");
+        let without = format!("{:<69}", "41111111111111119912101208");
+        let without_zeroed = format!("{:<69}", "41111111111111119910000000");
+        let card = |class: u8, content: &str, pin: &str| {
+            format!(
+                "2{}{content}{pin}0000000000050000000500@",
+                char::from(class)
+            )
+            .into_bytes()
+        };
+        for (class, before, after) in [
+            (b'1', &track, &zeroed),
+            (b'5', &track, &zeroed),
+            (b'1', &longest, &longest_zeroed),
+            (b'1', &short, &short_zeroed),
+            (b'1', &without, &without_zeroed),
+            (b'2', &track, &track),
+            (b'3', &track, &track),
+            (b'4', &track, &track),
+            (b'6', &track, &track),
+        ] {
+            let mut image = frame(Mti::AUTH_REQUEST, &[COMMON, &card(class, before, "1234")]);
+            assert_eq!(make_image(&mut image), Ok(()));
+            let wanted = frame(Mti::AUTH_REQUEST, &[COMMON, &card(class, after, "0000")]);
+            assert_eq!(
+                image.escape_ascii().to_string(),
+                wanted.escape_ascii().to_string()
+            );
+        }
+        for (class, after) in [('1', &zeroed), ('5', &track)] {
+            let mut image = frame(
+                Mti::ENQUIRY_REQUEST,
+                &[COMMON, format!("350@{class}{track}1234@").as_bytes()],
+            );
+            assert_eq!(make_image(&mut image), Ok(()));
+            assert!(image.ends_with(format!("350@{class}{after}0000@").as_bytes()));
+        }
+        let advice = |content: &str| {
+            format!("5A1@0703{:244}1{:1}{content}{:105}B0  00000@", "", "5", "").into_bytes()
+        };
+        let mut image = frame(Mti::OTHER_REQUEST, &[COMMON, &advice(&track)]);
+        assert_eq!(make_image(&mut image), Ok(()));
+        assert_eq!(
+            image,
+            frame(Mti::OTHER_REQUEST, &[COMMON, &advice(&zeroed)])
+        );
+        for zeros in [18, 19] {
+            let part = |code: &str| format!("060111{code}{:0>zeros$}@", 0).into_bytes();
+            let mut image = frame(
+                Mti::AUTH_REQUEST,
+                &[COMMON, &card(b'1', &zeroed, "0000"), &part("9876")],
+            );
+            assert_eq!(make_image(&mut image), Ok(()));
+            assert!(
+                image.ends_with(&part("0000")),
+                "a section of {} bytes",
+                part("0000").len()
+            );
+        }
+    }
+
+    /// A request whose card data cannot be found has no image, and the error says where it stopped making sense.
+    #[test]
+    fn a_request_that_cannot_be_parsed_has_no_image() {
+        let mut cut = frame(Mti::AUTH_REQUEST, &[COMMON, b"214111111111111111=9912"]);
+        assert_eq!(make_image(&mut cut), Err(ImageError::Unparsed { at: 47 }));
+        let advice = format!("5A1@0703{:99}@4111111111111111=99121012080123456789@", "");
+        let mut odd = frame(Mti::OTHER_REQUEST, &[COMMON, advice.as_bytes()]);
+        assert_eq!(
+            make_image(&mut odd),
+            Err(ImageError::Unparsed { at: 51 }),
+            "an id whose length is wrong"
+        );
+        let error = make_image(&mut cut[..20]).expect_err("too short");
+        assert_eq!(
+            error.to_string(),
+            "no header: 20 bytes are too few for a header of 63"
+        );
+    }
+}

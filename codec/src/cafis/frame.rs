@@ -209,3 +209,137 @@ fn announced(header: &[u8; HEADER_LEN]) -> Result<usize, FrameError> {
         None => Err(FrameError::TrailerNotDigits { bytes: [a, b, c] }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOLLOW_ON_NS: u64 = 60_000_000_000;
+
+    fn frame(trailer: usize) -> Vec<u8> {
+        let mut bytes = vec![b'0'; TRAILER_AT];
+        bytes.extend_from_slice(format!("{trailer:03}").as_bytes());
+        bytes.extend((0..trailer).map(|index| index as u8));
+        bytes
+    }
+
+    /// A frame that lies whole in the input is handed out from there; its neighbour waits for the next call.
+    #[test]
+    fn whole_frames_are_not_copied() {
+        let mut assembler = Assembler::new(FOLLOW_ON_NS);
+        let input = [frame(0), frame(145)].concat();
+        let split = assembler.split(1, &input).expect("a legal frame");
+        let Some(Frame::Whole(bytes)) = split.frame else {
+            panic!("no frame: {split:?}")
+        };
+        assert_eq!(
+            (bytes.as_ptr(), bytes.len(), split.consumed),
+            (input.as_ptr(), 63, 63)
+        );
+        assert_eq!(assembler.deadline_ns(), None);
+    }
+
+    /// The follow-on timer restarts with every byte of an incomplete frame, is never early, and stops with its end.
+    #[test]
+    fn the_follow_on_timer_runs_from_the_last_byte() {
+        let mut assembler = Assembler::new(FOLLOW_ON_NS);
+        let bytes = frame(10);
+        assert_eq!(
+            assembler.split(5, &bytes[..1]).map(|split| split.consumed),
+            Ok(1)
+        );
+        assert_eq!(assembler.deadline_ns(), Some(FOLLOW_ON_NS + 5));
+        assert_eq!(
+            assembler
+                .split(7, &bytes[1..70])
+                .map(|split| split.consumed),
+            Ok(69)
+        );
+        assert_eq!(
+            assembler.split(9, &[]).map(|split| split.consumed),
+            Ok(0),
+            "no byte, no restart"
+        );
+        assert_eq!(assembler.deadline_ns(), Some(FOLLOW_ON_NS + 7));
+        assert_eq!(assembler.expired(FOLLOW_ON_NS + 6), None);
+        assert_eq!(
+            assembler.expired(FOLLOW_ON_NS + 7),
+            Some(FrameError::FollowOnTimeout { have: 70 })
+        );
+        assert_eq!(
+            assembler.end_of_stream(),
+            Some(FrameError::EndInMidFrame { have: 70 })
+        );
+        assert_eq!(assembler.partial(), &bytes[..70]);
+        let split = assembler.split(8, &bytes[70..]).expect("the rest");
+        assert_eq!(split.frame, Some(Frame::Whole(&bytes)));
+        assert_eq!(
+            (assembler.deadline_ns(), assembler.end_of_stream()),
+            (None, None)
+        );
+    }
+
+    /// A trailer length that is no number is named with its bytes, whether the header came whole or in pieces.
+    #[test]
+    fn a_trailer_that_is_no_number_is_an_error() {
+        let mut bytes = frame(0);
+        bytes[61] = b'x';
+        let error = FrameError::TrailerNotDigits { bytes: *b"0x0" };
+        assert_eq!(Assembler::new(0).split(0, &bytes), Err(error));
+        let mut assembler = Assembler::new(0);
+        assert!(assembler.split(0, &bytes[..30]).is_ok());
+        assert_eq!(assembler.split(0, &bytes[30..]), Err(error));
+        assert_eq!(
+            error.to_string(),
+            "trailer length [30, 78, 30] is not three digits"
+        );
+    }
+
+    /// 961 is the longest legal trailer; 962 to 999 are read to their end and named over-long, whole or in pieces.
+    #[test]
+    fn over_long_frames_are_read_to_their_end() {
+        for trailer in [0, 1, 960, 961, 962, 999] {
+            let bytes = frame(trailer);
+            let wanted = if trailer <= TRAILER_MAX {
+                Frame::Whole(&bytes)
+            } else {
+                Frame::OverLong(&bytes)
+            };
+            let mut assembler = Assembler::new(0);
+            assert_eq!(
+                assembler.split(0, &bytes),
+                Ok(Split {
+                    frame: Some(wanted),
+                    consumed: bytes.len()
+                })
+            );
+            let (head, tail) = bytes.split_at(62);
+            assert_eq!(
+                assembler.split(0, head),
+                Ok(Split {
+                    frame: None,
+                    consumed: 62
+                })
+            );
+            assert_eq!(
+                assembler.split(0, tail),
+                Ok(Split {
+                    frame: Some(wanted),
+                    consumed: tail.len()
+                })
+            );
+        }
+    }
+
+    /// What is printed of a frame is its length, never its bytes.
+    #[test]
+    fn debug_output_shows_no_bytes() {
+        assert_eq!(
+            format!("{:?}", Frame::Whole(b"4111111111111111")),
+            "Whole(16 bytes)"
+        );
+        let mut assembler = Assembler::new(0);
+        assert!(assembler.split(0, b"4111111111111111").is_ok());
+        assert_eq!(format!("{assembler:?}"), "Assembler { have: 16, .. }");
+    }
+}

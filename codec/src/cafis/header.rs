@@ -450,3 +450,104 @@ pub fn set_engine_fields(frame: &mut [u8], route: u16, sequence: u32, day: [u8; 
     let trailer = (frame.len() - HEADER_LEN) as u32;
     put_number(slot(frame, HeaderField::Trailer), trailer);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are no header are named with what is wrong.
+    #[test]
+    fn what_is_no_header_is_named() {
+        assert_eq!(
+            Header::new(&[b'0'; 62]),
+            Err(HeaderError::TooShort { have: 62 })
+        );
+        let mut bytes = HeaderBuilder::default().to_bytes();
+        bytes[46] = b' ';
+        assert_eq!(
+            Header::new(&bytes),
+            Err(HeaderError::TypeNotDigits { bytes: *b"000 " })
+        );
+    }
+
+    /// Each patch changes its own field and no byte besides.
+    #[test]
+    fn patches_change_their_field_alone() {
+        let start = HeaderBuilder {
+            acquirer: *b"TEST0010000",
+            ..HeaderBuilder::default()
+        };
+        let assigned = Assigned {
+            centre_id: *b"11",
+            centre_seq: *b"004711",
+            month_day: *b"1130",
+        };
+        let mut frame = start.to_bytes();
+        set_mti(&mut frame, Mti(3110));
+        set_route(&mut frame, 378);
+        set_sequence(&mut frame, 999_999);
+        set_originator_day(&mut frame, *b"30");
+        set_status(&mut frame, b'1');
+        set_assigned(&mut frame, assigned);
+        set_trailer(&mut frame, 145);
+        let wanted = HeaderBuilder {
+            mti: Mti(3110),
+            route: 378,
+            sequence: 999_999,
+            originator_day: *b"30",
+            status: b'1',
+            centre_id: assigned.centre_id,
+            centre_seq: assigned.centre_seq,
+            month_day: assigned.month_day,
+            trailer: 145,
+            ..start
+        };
+        assert_eq!(
+            Header::new(&frame)
+                .ok()
+                .and_then(|header| HeaderBuilder::from_header(&header)),
+            Some(wanted)
+        );
+    }
+
+    /// The engine overwrites every field that is its own, whatever the client put there, and none of the client's.
+    #[test]
+    fn the_engine_fills_its_own_fields() {
+        let client = HeaderBuilder {
+            route: 9,
+            sequence: 9,
+            line: *b"999",
+            month_day: *b"9999",
+            status: b'9',
+            originator_day: *b"99",
+            proxy_report: *b"99",
+            proxy_error: *b"999",
+            proxy_redirect: b'9',
+            trailer: 999,
+            acquirer: *b"TEST0010000",
+            issuer: *b"TEST9000000",
+            mti: Mti(3110),
+            ..HeaderBuilder::default()
+        };
+        let mut frame = [&client.to_bytes()[..], &[b' '; 145]].concat();
+        set_engine_fields(&mut frame, 2, 123, *b"30");
+        let wanted = HeaderBuilder {
+            route: 2,
+            sequence: 123,
+            originator_day: *b"30",
+            trailer: 145,
+            acquirer: client.acquirer,
+            issuer: client.issuer,
+            mti: client.mti,
+            ..HeaderBuilder::default()
+        };
+        assert_eq!(frame[..HEADER_LEN], wanted.to_bytes());
+    }
+
+    /// A frame too short to have a header is a fault of ours, and patching it says so.
+    #[test]
+    #[should_panic(expected = "a frame of 62 bytes has no header to patch")]
+    fn a_short_frame_is_not_patched() {
+        set_mti(&mut [b'0'; 62], Mti(3110));
+    }
+}

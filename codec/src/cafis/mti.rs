@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::field::{number, put_number};
 use super::header::data;
+use super::section::SECTION_10_LEN;
 use super::section::SectionKind::{self, *};
 
 /// A message type: its four digits as a number. `0010` is `Mti(10)`.
@@ -234,7 +235,7 @@ pub fn is_turnaround(mti: Mti, data: &[u8]) -> bool {
     match mti {
         Mti::COUNTER_ENQUIRY => true,
         Mti::OTHER_REQUEST => data
-            .get(S1_0_LEN..S1_0_LEN + 4)
+            .get(SECTION_10_LEN..SECTION_10_LEN + 4)
             .is_some_and(|section| TURNAROUND.iter().any(|code| section == *code)),
         _ => false,
     }
@@ -245,7 +246,6 @@ pub fn is_turnaround_frame(frame: &[u8]) -> bool {
     super::header::Header::new(frame).is_ok_and(|header| is_turnaround(header.mti(), data(frame)))
 }
 
-const S1_0_LEN: usize = super::section::SECTION_10_LEN;
 const TURNAROUND: [&[u8; 4]; 3] = [b"592@", b"5D1@", b"5A4@"];
 
 use Class::{Business, Control, Fault, Service};
@@ -424,3 +424,89 @@ static INDEX: [u8; 10_000] = {
     }
     index
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table is in order, every number finds its own row, and no other number finds one.
+    #[test]
+    fn every_type_is_found_by_its_number() {
+        assert!(TABLE.is_sorted_by(|a, b| a.mti < b.mti));
+        for value in 0..=u16::MAX {
+            let listed = TABLE
+                .iter()
+                .find(|row| row.mti == Mti(value))
+                .map(|row| row.mti);
+            assert_eq!(lookup(Mti(value)).map(|row| row.mti), listed);
+        }
+    }
+
+    /// The rows agree with each other: answers exist, travel the other way, and are awaited under a timer of the
+    /// side that may ask; what asks has answers, what answers has none.
+    #[test]
+    fn the_table_is_consistent() {
+        for row in &TABLE {
+            let asks = matches!(row.kind, Kind::Request | Kind::Command | Kind::Notice);
+            assert_eq!(asks, !row.answers.is_empty(), "{}", row.mti);
+            let from_gateway = row.direction != Direction::FromCentre;
+            let from_centre = row.direction != Direction::FromGateway;
+            assert_eq!(row.timer.is_some(), asks && from_gateway, "{}", row.mti);
+            assert_eq!(
+                row.centre_timer.is_some(),
+                asks && from_centre,
+                "{}",
+                row.mti
+            );
+            assert_eq!(
+                row.class == Class::Control,
+                row.sections.is_empty(),
+                "{}",
+                row.mti
+            );
+            for answer in row.answers {
+                let answer = lookup(*answer).expect("an answer is a type");
+                assert!(
+                    answer.direction == Direction::Either || answer.direction != row.direction,
+                    "{}",
+                    row.mti
+                );
+                assert!(is_answered_by(row.mti, answer.mti));
+            }
+        }
+        assert!(!is_answered_by(Mti::AUTH_REQUEST, Mti::SALE_APPROVAL));
+        assert!(!is_answered_by(Mti::CANCEL, Mti::CANCEL_CONFIRM_REPORT));
+    }
+
+    /// The rule of 3.3: approval is the request's number + 10, refusal + 40, for every business type.
+    #[test]
+    fn approvals_and_refusals_follow_their_request() {
+        for row in TABLE
+            .iter()
+            .filter(|row| row.class == Class::Business && row.kind == Kind::Request)
+        {
+            assert_eq!(row.answer(Kind::Approval), Some(Mti(row.mti.0 + 10)));
+            assert_eq!(row.answer(Kind::Refusal), Some(Mti(row.mti.0 + 40)));
+            assert_eq!(row.answer(Kind::Abnormal), Some(Mti::ABNORMAL));
+        }
+        assert_eq!(
+            lookup(Mti::SIGN_ON).and_then(|row| row.answer(Kind::Refusal)),
+            None
+        );
+    }
+
+    /// Exactly 4910 and the three handling codes are answered by the centre itself; advice A1 may be relayed.
+    #[test]
+    fn turnaround_requests_are_told_by_their_handling_code() {
+        let with = |code: &str| [&[b' '; SECTION_10_LEN], code.as_bytes()].concat();
+        for code in ["592@", "5D1@", "5A4@0706"] {
+            assert!(is_turnaround(Mti::OTHER_REQUEST, &with(code)), "{code}");
+            assert!(!is_turnaround(Mti::OTHER_APPROVAL, &with(code)), "{code}");
+        }
+        for code in ["5A1@", "591@", "598@", "592", ""] {
+            assert!(!is_turnaround(Mti::OTHER_REQUEST, &with(code)), "{code}");
+        }
+        assert!(is_turnaround(Mti::COUNTER_ENQUIRY, &[]));
+        assert!(!is_turnaround(Mti::AUTH_REQUEST, &with("592@")));
+    }
+}

@@ -48,7 +48,7 @@ const _: () = assert!(tiles(&SECTION_10, SECTION_10_LEN));
 const _: () = assert!(tiles(&SECTION_11, SECTION_11_LEN));
 
 const ERROR_CODE: usize = 0;
-const MASTER_MTI: usize = 3;
+const MASTER_MTI: usize = 1;
 const APPROVAL: usize = 4;
 const TERMINAL_ID: usize = 5;
 const TERMINAL_SEQ: usize = 6;

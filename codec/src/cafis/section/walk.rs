@@ -281,10 +281,20 @@ fn payment(rest: &[u8]) -> Option<(SectionKind, usize)> {
     }
 }
 
+/// The ids that [`identified`] knows.
+const IDS: [&[u8; 4]; 8] = [
+    b"0102", b"0103", b"0601", b"0604", b"0701", b"0703", b"0706", b"1004",
+];
+
 /// Recognises what an extended part begins with.
 fn extended(rest: &[u8]) -> (SectionKind, usize) {
     if let Some(found) = identified(rest) {
         return found;
+    }
+    // The interface would search on behind the next '@'; but what has the id of a section with card data and not
+    // its shape must not be taken for something harmless.
+    if IDS.iter().any(|id| rest.starts_with(*id)) {
+        return (SectionKind::Unparsed, rest.len());
     }
     // These two have an id but no known length: they end at an '@' behind which something known begins, or nothing.
     let unmeasured = match rest {
@@ -313,7 +323,9 @@ fn identified(rest: &[u8]) -> Option<(SectionKind, usize)> {
     let (kind, length) = match rest.first_chunk::<4>()? {
         b"0102" => (SectionKind::S9_1_2, 111),
         b"0103" => (SectionKind::S9_1_3, 138),
-        b"0601" => (SectionKind::S9_6_1, 30),
+        // Fixed at 30, but the widths of its fields add up to 29; a security code must not be missed for that.
+        b"0601" if rest.get(29) == Some(&b'@') => (SectionKind::S9_6_1, 30),
+        b"0601" => (SectionKind::S9_6_1, 29),
         b"0604" => {
             let new_length = length_at(29, 4)?;
             (
@@ -328,4 +340,157 @@ fn identified(rest: &[u8]) -> Option<(SectionKind, usize)> {
         _ => return None,
     };
     (rest.get(length - 1) == Some(&b'@')).then_some((kind, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use SectionKind::*;
+
+    const COMMON: &[u8] = b"   000000002       123459900000100123991130200@";
+
+    fn kinds(mti: Mti, parts: &[&[u8]]) -> Vec<(SectionKind, usize)> {
+        let data = parts.concat();
+        sections(mti, &data)
+            .map(|(kind, section)| (kind, section.len()))
+            .collect()
+    }
+
+    fn card(class: u8) -> Vec<u8> {
+        [
+            &[class, b'1'],
+            [b' '; 69].as_slice(),
+            b"00000000000000050000000500@",
+        ]
+        .concat()
+    }
+
+    /// A section of `length` bytes with `id`, in which every other byte that is not fixed by `patches` is an `@`,
+    /// as binary data may have it.
+    fn extended(id: &str, length: usize, patches: &[(usize, &str)]) -> Vec<u8> {
+        let mut section = vec![b'@'; length];
+        for (at, text) in [(0, id)].iter().chain(patches) {
+            section[*at..at + text.len()].copy_from_slice(text.as_bytes());
+        }
+        section
+    }
+
+    /// Extended sections are found by id and length in any order, whatever binary data they hold.
+    #[test]
+    fn extended_sections_are_found_by_their_length() {
+        let online = extended("0701", 119 + 25, &[(113, "0025")]);
+        let brand = extended("1004", 16 + 7, &[(11, "007")]);
+        let code = extended("0601", 30, &[]);
+        let token = extended("0102", 111, &[]);
+        let more = extended("0103", 138, &[]);
+        assert_eq!(
+            kinds(
+                Mti::SALE_REQUEST,
+                &[
+                    COMMON,
+                    &card(b'1'),
+                    b"61C03@",
+                    &brand,
+                    &online,
+                    &token,
+                    &more,
+                    &code
+                ]
+            ),
+            [
+                (S1_0, 47),
+                (S1_1, 98),
+                (S2X, 6),
+                (S9_10_4, 23),
+                (S9_7_1, 144),
+                (S9_1_2, 111),
+                (S9_1_3, 138),
+                (S9_6_1, 30)
+            ]
+        );
+        let advice = extended("0703", 434 + 3, &[(428, "0003")]);
+        assert_eq!(
+            kinds(Mti::OTHER_REQUEST, &[COMMON, b"5A1@", &advice])[2],
+            (S9_7_3, 437)
+        );
+        let keys = extended("0604", 38 + 40 + 20, &[(29, "0040"), (73, "0020")]);
+        assert_eq!(
+            kinds(Mti::OTHER_APPROVAL, &[COMMON, b"5D1@", &keys])[2],
+            (S9_6_4, 98)
+        );
+        assert_eq!(
+            kinds(
+                Mti::OTHER_REQUEST,
+                &[COMMON, b"5A4@", &extended("0706", 142, &[])]
+            )[2],
+            (S9_7_6, 142)
+        );
+    }
+
+    /// A section without a length ends where something known begins, or at the end.
+    #[test]
+    fn sections_without_a_length_end_where_another_begins() {
+        let result = b"0704 any@thing at all@";
+        let brand = extended("1004", 16, &[(11, "000")]);
+        assert_eq!(
+            kinds(
+                Mti::SALE_REQUEST,
+                &[COMMON, &card(b'1'), b"10@", result, &brand]
+            )[3..],
+            [(S9_7_4, result.len()), (S9_10_4, 16)]
+        );
+        assert_eq!(
+            kinds(
+                Mti::SALE_REQUEST,
+                &[COMMON, &card(b'1'), b"10@", b"0606 any@thing@"]
+            )[3..],
+            [(S9_6_6, 15)]
+        );
+    }
+
+    /// The sections behind 1-0 follow from each other, in reports and fault messages as in requests.
+    #[test]
+    fn fixed_sections_follow_from_each_other() {
+        let enquired = [[b'1'; 74].as_slice(), b"@"].concat();
+        let cases: [(&[&[u8]], &[SectionKind]); 7] = [
+            (
+                &[&card(b'4'), b"123451110@", b"1234567@"],
+                &[S1_1, S1_3, S2_7],
+            ),
+            (&[&card(b'4'), b"123451110@"], &[S1_1, S1_3]),
+            (&[&card(b'2'), b"11@"], &[S1_1, S2X]),
+            (&[b"301@", b"10@"], &[S1_2, S9N]),
+            (&[b"350@", &enquired], &[S1_2, S2_10]),
+            (&[b"561@", &enquired, b"10@"], &[S1_4, S2_10, S9N]),
+            (
+                &[&card(b'1'), b"10@", b"C nobody knows@"],
+                &[S1_1, S2X, Unknown],
+            ),
+        ];
+        for (parts, wanted) in cases {
+            for mti in [Mti::SALE_REQUEST, Mti::CANCEL_CONFIRM, Mti::ABNORMAL] {
+                let found = kinds(mti, &[&[COMMON], parts].concat());
+                let found: Vec<SectionKind> = found.into_iter().map(|(kind, _)| kind).collect();
+                assert_eq!(found[1..], *wanted, "{mti}");
+            }
+        }
+    }
+
+    /// Bytes that are no section are said to be none, up to the end.
+    #[test]
+    fn bytes_that_are_no_section_are_named() {
+        let cut = &card(b'1')[..90];
+        assert_eq!(kinds(Mti::AUTH_REQUEST, &[COMMON, cut])[1], (Unparsed, 90));
+        assert_eq!(kinds(Mti::AUTH_REQUEST, &[b"@@@"]), [(Unparsed, 3)]);
+        assert_eq!(
+            kinds(Mti::ENQUIRY_REQUEST, &[COMMON, b"350@", b"1411111@"])[2],
+            (Unparsed, 8)
+        );
+        assert_eq!(
+            kinds(Mti::AUTH_REQUEST, &[COMMON, &card(b'1'), b"0601123"])[2],
+            (Unparsed, 7)
+        );
+        assert_eq!(kinds(Mti::ENQUIRY_APPROVAL, &[b"free text@"]), [(E, 10)]);
+        assert_eq!(kinds(Mti::AUTH_REQUEST, &[]), []);
+    }
 }
