@@ -22,6 +22,8 @@ pub struct DriverConfig {
     pub recv_buffer_len: u32,
     /// Bytes one socket may have waiting or in flight before `OutFull`.
     pub out_max: usize,
+    /// Bytes of out-buffers made at start, of each size up to `out_max`: until they are all in use, no send allocates.
+    pub out_reserve: usize,
     /// Bytes of unused out-buffers kept for reuse; what comes back beyond it is freed.
     pub out_keep: usize,
     /// Disk files open at the same time.
@@ -47,6 +49,7 @@ impl Default for DriverConfig {
             recv_buffers: 1024,
             recv_buffer_len: 16 * 1024,
             out_max: 1024 * 1024,
+            out_reserve: 4 * 1024 * 1024,
             out_keep: 64 * 1024 * 1024,
             files_max: 8,
             writes_max: 16,

@@ -23,12 +23,20 @@ pub(super) struct OutPool {
 }
 
 impl OutPool {
-    pub(super) fn new(keep_bytes: usize) -> OutPool {
-        OutPool {
-            unused: Default::default(),
+    /// Makes `reserve_bytes` of vectors of each size up to `len_max`, and keeps at most `keep_bytes` unused.
+    pub(super) fn new(reserve_bytes: usize, len_max: usize, keep_bytes: usize) -> OutPool {
+        let unused = CLASSES.map(|size| Vec::with_capacity(keep_bytes / size));
+        let mut pool = OutPool {
+            unused,
             unused_bytes: 0,
             keep_bytes,
+        };
+        for size in CLASSES.into_iter().filter(|&size| size <= len_max) {
+            for _ in 0..reserve_bytes / size {
+                pool.give(Vec::with_capacity(size));
+            }
         }
+        pool
     }
 
     /// An empty vector with room for `len` bytes.
@@ -78,18 +86,22 @@ impl Output {
     }
 
     /// Makes what was filled the next to be sent. Call only when nothing is being sent.
-    pub(super) fn swap(&mut self) -> &[u8] {
+    pub(super) fn swap(&mut self) {
         assert!(
             self.sending.is_empty(),
             "{} bytes are being sent already",
             self.sending.len()
         );
         std::mem::swap(&mut self.filling, &mut self.sending);
-        &self.sending
     }
 
-    /// Counts bytes the kernel took; gives what is left of the gathered send.
-    pub(super) fn advance(&mut self, bytes: usize, pool: &mut OutPool) -> &[u8] {
+    /// What is being sent and not gone yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.sending[self.sent..]
+    }
+
+    /// Counts bytes the kernel took; says whether that was all that was being sent.
+    pub(super) fn advance(&mut self, bytes: usize, pool: &mut OutPool) -> bool {
         self.sent += bytes;
         assert!(
             self.sent <= self.sending.len(),
@@ -97,11 +109,12 @@ impl Output {
             self.sent,
             self.sending.len()
         );
-        if self.sent == self.sending.len() {
-            self.sent = 0;
-            pool.give(std::mem::take(&mut self.sending));
+        if self.sent < self.sending.len() {
+            return false;
         }
-        &self.sending[self.sent..]
+        self.sent = 0;
+        pool.give(std::mem::take(&mut self.sending));
+        true
     }
 
     /// Forgets what waits.
@@ -170,7 +183,7 @@ mod tests {
     /// Shows that output grows through the pool's sizes up to its limit, and that its memory comes back.
     #[test]
     fn output_grows_and_returns() {
-        let (mut pool, mut output) = (OutPool::new(1 << 20), Output::default());
+        let (mut pool, mut output) = (OutPool::new(0, 0, 1 << 20), Output::default());
         let mut out = OutBuf {
             output: &mut output,
             pool: &mut pool,
@@ -180,10 +193,14 @@ mod tests {
         out.append(&[8; 3000]).expect("second size");
         assert_eq!(out.append(&[9; 14_001]), Err(OutFull));
         assert_eq!(out.len(), 6000);
-        assert_eq!(output.swap().len(), 6000);
-        let rest = output.advance(2999, &mut pool);
-        assert_eq!((rest.len(), rest[0], rest[1]), (3001, 7, 8));
-        assert!(output.advance(3001, &mut pool).is_empty());
+        output.swap();
+        assert_eq!(output.rest().len(), 6000);
+        assert!(!output.advance(2999, &mut pool));
+        assert_eq!(
+            (output.rest().len(), output.rest()[0], output.rest()[1]),
+            (3001, 7, 8)
+        );
+        assert!(output.advance(3001, &mut pool));
         assert_eq!(
             pool.unused.iter().map(Vec::len).collect::<Vec<_>>(),
             [1, 1, 0, 0, 0, 0, 0, 0]
@@ -194,7 +211,7 @@ mod tests {
     /// Shows that the pool keeps no more than it was told.
     #[test]
     fn pool_keeps_its_bound() {
-        let mut pool = OutPool::new(5 << 10);
+        let mut pool = OutPool::new(0, 0, 5 << 10);
         let (a, b) = (pool.take(100), pool.take(100));
         pool.give(a);
         pool.give(b);

@@ -21,6 +21,9 @@ const ENTER_EXT_ARG: u32 = EnterFlags::EXT_ARG.bits();
 /// Tries to submit when the kernel is short of memory, before the ring is given up.
 const SUBMIT_TRIES_MAX: u32 = 100;
 
+/// Kernel worker threads for what may block without a bound; those for disk writes keep the kernel's own limit.
+const WORKERS_MAX: u32 = 4;
+
 /// What an operation is, from the top byte of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -126,6 +129,12 @@ impl Ring {
             .submitter()
             .register_ring_fd()
             .map_err(step("registering the ring"))?;
+        // Only a send to a half-closed peer that does not read comes to need one (see `SEND_MAX`).
+        let mut workers = [0, WORKERS_MAX];
+        uring
+            .submitter()
+            .register_iowq_max_workers(&mut workers)
+            .map_err(step("limiting worker threads"))?;
         let files = config.sockets_max + config.files_max;
         uring
             .submitter()

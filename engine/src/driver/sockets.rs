@@ -23,6 +23,11 @@ use super::{CloseReason, Completion, DriverConfig, Errno, SocketId};
 
 /// The provided-buffer group of the receive ring.
 pub(super) const RECEIVE_GROUP: u16 = 0;
+/// Bytes of one send. The kernel goes on with a send in pieces as the peer reads, but after 128 of them hands it to a
+/// worker thread, which a slow peer then holds: so many are never needed for this length. A peer that has ended its
+/// own side and does not read does cost a worker, since io_uring's poll takes the half-close for readiness; the ring
+/// bounds the workers, and `close_linger` their time.
+const SEND_MAX: usize = 256 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -102,7 +107,7 @@ impl Sockets {
             dirty: Vec::with_capacity(count),
             starved: VecDeque::with_capacity(count),
             closing: VecDeque::with_capacity(count),
-            pool: OutPool::new(config.out_keep),
+            pool: OutPool::new(config.out_reserve, config.out_max, config.out_keep),
             received,
             out_max: config.out_max,
             linger: config.close_linger,
@@ -265,11 +270,7 @@ impl Sockets {
             );
         }
         let slot = &mut self.slots[index as usize];
-        if !slot
-            .output
-            .advance(done.result as usize, &mut self.pool)
-            .is_empty()
-        {
+        if !slot.output.advance(done.result as usize, &mut self.pool) {
             self.push_send(index, ring);
             return None;
         }
@@ -371,7 +372,8 @@ impl Sockets {
         let slot = &mut self.slots[index as usize];
         slot.sending = true;
         slot.operations += 1;
-        let rest = slot.output.advance(0, &mut self.pool);
+        let rest = slot.output.rest();
+        let rest = &rest[..rest.len().min(SEND_MAX)];
         let key = Key::new(Op::Send, index, slot.generation);
         let entry = opcode::Send::new(Fixed(index), rest.as_ptr(), rest.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
@@ -420,14 +422,13 @@ impl Sockets {
         if slot.phase != Phase::Flushing || (slot.output.len() > 0 && !slot.broken) {
             return;
         }
-        if slot.receive == Receive::Over || slot.broken {
+        let fd = slot.fd.as_ref().expect("a used slot has its socket");
+        // FIN now: closing alone would wait for whatever in the kernel still refers to the socket.
+        let ended = SockRef::from(fd).shutdown(std::net::Shutdown::Write);
+        if ended.is_err() || slot.receive == Receive::Over || slot.broken {
             return self.release(index, ring);
         }
-        let fd = slot.fd.as_ref().expect("a used slot has its socket");
-        match SockRef::from(fd).shutdown(std::net::Shutdown::Write) {
-            Ok(()) => slot.phase = Phase::Draining,
-            Err(_) => self.release(index, ring),
-        }
+        slot.phase = Phase::Draining;
     }
 
     /// Resets closings that took too long.
