@@ -71,21 +71,28 @@ pub(crate) const fn tiles(fields: &[Field], length: usize) -> bool {
     next == length
 }
 
-/// Reads a field of ASCII digits; `None` if a byte is none or the value exceeds 32 bits.
+/// Reads a field of ASCII digits; `None` if a byte is none, or if there are more than nine, which no field has.
+#[inline]
 pub fn number(bytes: &[u8]) -> Option<u32> {
-    bytes.iter().try_fold(0u32, |value, &byte| {
+    if bytes.len() > 9 {
+        return None;
+    }
+    let mut value = 0u32;
+    let mut all_digits = true;
+    // Without a branch in the loop: a header has five such fields and nearly all are digits.
+    for byte in bytes {
         let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value.checked_mul(10)?.checked_add(u32::from(digit))
-    })
+        all_digits &= digit <= 9;
+        value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
+    }
+    all_digits.then_some(value)
 }
 
 /// Fills `field` with the decimal digits of `value`, padded with zeros on the left.
 ///
 /// # Panics
 /// If the value has more digits than the field is wide: a number that does not fit is a fault of ours.
+#[inline]
 pub fn put_number(field: &mut [u8], value: u32) {
     let mut rest = value;
     for byte in field.iter_mut().rev() {

@@ -135,13 +135,19 @@ impl<'a> Header<'a> {
     /// Route number; `None` if it is not digits.
     #[inline]
     pub fn route(&self) -> Option<u16> {
-        number(self.raw(HeaderField::Route)).and_then(|value| u16::try_from(value).ok())
+        number(&take::<4>(self.bytes, HeaderField::Route)).map(|value| value as u16)
+    }
+
+    /// Route number as it lies.
+    #[inline]
+    pub fn route_digits(&self) -> [u8; 4] {
+        take(self.bytes, HeaderField::Route)
     }
 
     /// Originator sequence, 1 to 999999, 0 in control messages; `None` if it is not digits.
     #[inline]
     pub fn sequence(&self) -> Option<u32> {
-        number(self.raw(HeaderField::Sequence))
+        number(&take::<6>(self.bytes, HeaderField::Sequence))
     }
 
     /// Centre id, `00` while not assigned.
@@ -229,7 +235,7 @@ impl<'a> Header<'a> {
     /// Bytes after the header; `None` if it is not digits.
     #[inline]
     pub fn trailer(&self) -> Option<u16> {
-        number(self.raw(HeaderField::Trailer)).and_then(|value| u16::try_from(value).ok())
+        number(&take::<3>(self.bytes, HeaderField::Trailer)).map(|value| value as u16)
     }
 }
 

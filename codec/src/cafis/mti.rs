@@ -74,6 +74,7 @@ impl Mti {
     ///
     /// # Panics
     /// If the number has more than four digits.
+    #[inline]
     pub fn digits(self) -> [u8; 4] {
         let mut out = [0; 4];
         put_number(&mut out, u32::from(self.0));
@@ -231,6 +232,7 @@ pub fn is_answered_by(mti: Mti, answer: Mti) -> bool {
 
 /// Whether the centre answers a request itself, so that no fault message may ever follow it
 /// (`spec/cafis.md` 8.2): 4910, and 3510 whose section 1-4 is 592, 5D1 or 5A4. `data` is what follows the header.
+#[inline]
 pub fn is_turnaround(mti: Mti, data: &[u8]) -> bool {
     match mti {
         Mti::COUNTER_ENQUIRY => true,

@@ -197,7 +197,18 @@ impl<'a> Section10<'a> {
     pub fn key(&self) -> TransactionKey {
         TransactionKey::from_parts(self.date(), self.terminal_id(), self.terminal_seq())
     }
+
+    /// Whether both carry the same key.
+    #[inline]
+    pub fn has_key_of(&self, other: &Section10<'_>) -> bool {
+        self.bytes[KEY.0..KEY.1] == other.bytes[KEY.0..KEY.1]
+    }
 }
+
+/// The parts of the key lie side by side: terminal id, terminal sequence, date.
+const KEY: (usize, usize) = (19, 43);
+const _: () =
+    assert!(SECTION_10[TERMINAL_ID].offset == KEY.0 && SECTION_10[DATE].offset + 6 == KEY.1);
 
 /// The transaction key: processing date (6), terminal id (13), terminal sequence (5), in this order, so that keys
 /// of one day and terminal sort together. The bytes are as in section 1-0 and may be spaces.
@@ -303,11 +314,13 @@ pub struct Section11<'a> {
 
 impl<'a> Section11<'a> {
     /// Views the front of `bytes`, which is what follows section 1-0.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<Section11<'a>, SectionError> {
         section::<SECTION_11_LEN>(bytes).map(|bytes| Section11 { bytes })
     }
 
     /// Views section 1-1 of a whole frame that has one.
+    #[inline]
     pub fn of(frame: &'a [u8]) -> Result<Section11<'a>, SectionError> {
         Section10::of(frame)?;
         Section11::new(&data(frame)[SECTION_10_LEN..])
