@@ -1,0 +1,1 @@
+//! Finding transactions in a journal.

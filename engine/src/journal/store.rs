@@ -1,0 +1,69 @@
+//! Where segments lie, as recovery sees it: a directory of files, or the simulation's disk in memory.
+
+pub mod file;
+pub mod mem;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::driver::DiskError;
+
+/// Why a store cannot give what it was asked for.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The disk, or the file system, refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// There is no journal directory.
+    #[error(
+        "there is no journal directory {path}: create it, or correct data_dir in the configuration"
+    )]
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A segment that was listed is gone.
+    #[error("journal segment {segment} is not there")]
+    Missing {
+        /// Its number.
+        segment: u64,
+    },
+    /// Reading failed.
+    #[error("journal segment {segment} cannot be read at offset {offset}: {reason}")]
+    Read {
+        /// Its number.
+        segment: u64,
+        /// Where.
+        offset: u64,
+        /// The kernel's answer.
+        reason: crate::driver::Errno,
+    },
+}
+
+/// The segments of one shard, to be read.
+pub trait SegmentStore {
+    /// The numbers of all segments that have their name, rising; prepared ones that were never used may be among them.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    fn list(&mut self) -> Result<Vec<u64>, StoreError>;
+
+    /// Makes sure that what is read from now on is what is durable and stays so: waits until no earlier process can
+    /// still write to the segment, then syncs it. Gives its length in bytes.
+    ///
+    /// # Errors
+    /// It is in use, gone, or cannot be synced.
+    fn claim(&mut self, segment: u64) -> Result<u64, StoreError>;
+
+    /// Reads at `offset` into `out`, as much as there is; fewer bytes than asked for mean the segment's end.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn read_at(
+        &mut self,
+        segment: u64,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, StoreError>;
+}
