@@ -273,20 +273,16 @@ struct Card {
 }
 
 fn card() -> impl Strategy<Value = Card> {
-    (
-        "4[1-9]{12,18}",
-        "[89][1-9][1-9]{2}",
-        "[1-9]{3}",
-        "[1-9]{5,9}",
-    )
-        .prop_map(|(number, expiry, service_code, discretionary)| Card {
+    ("4[1-4]{12,18}", "[89]{4}", "[67]{3}", "5{5,9}").prop_map(
+        |(number, expiry, service_code, discretionary)| Card {
             number,
             expiry,
             service_code,
             discretionary,
             pin: "PQRS".to_owned(),
             security_code: "WXYZ".to_owned(),
-        })
+        },
+    )
 }
 
 impl Card {

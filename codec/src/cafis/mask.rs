@@ -10,10 +10,12 @@ mod ic;
 
 use std::ops::Range;
 
-use super::field::number;
+use memchr::memchr2;
+
+use super::field::{Field, number};
 use super::frame::HEADER_LEN;
-use super::header::{FIELDS, Header};
-use super::mti::Mti;
+use super::header::{FIELDS, Header, data};
+use super::mti::{Mti, lookup};
 use super::section::{Section10, SectionKind, Span, Walk};
 
 pub use ic::write_ic_hex;
@@ -60,15 +62,17 @@ pub fn mask_in_place(frame: &mut [u8], mode: MaskingMode) {
     }
 }
 
-/// The message type, if all 17 header fields hold what they may: otherwise this is no header but something else,
-/// a piece of a data part for instance.
+/// The message type, if this is a header beyond doubt and not a piece of a data part that has digits in the right
+/// places: a known type, all 17 fields what they may be, no mark of a section among them, and no more data behind it
+/// than its trailer says.
 fn well_formed(frame: &[u8]) -> Option<Mti> {
     let header = Header::new(frame).ok()?;
-    let accepted = |field: &super::field::Field| {
-        let end = field.offset + field.width;
-        field.accepts(&header.bytes()[field.offset..end])
-    };
-    FIELDS.iter().all(accepted).then(|| header.mti())
+    lookup(header.mti())?;
+    let bytes = header.bytes();
+    let accepted = |field: &Field| field.accepts(&bytes[field.offset..field.offset + field.width]);
+    let announced = usize::from(header.trailer()?);
+    let sound = FIELDS.iter().all(accepted) && memchr2(b'@', b'=', bytes).is_none();
+    (sound && data(frame).len() <= announced).then(|| header.mti())
 }
 
 /// Masks one section, whose length is what its kind says. `service` is the service id of section 1-0.
@@ -311,5 +315,19 @@ mod tests {
         let mut out = b"> ".to_vec();
         mask_for_display(b"111111111=9912 \x00\xff@", MaskingMode::Jcca, &mut out);
         assert_eq!(out, b"> *********=**** **@");
+    }
+
+    /// A piece of a data part whose digits would pass for a header is no header.
+    #[test]
+    fn a_piece_of_data_is_not_taken_for_a_header() {
+        let piece =
+            b"1234599000001001239911302 00@26a9    00004111111111111111501000000000099120000@";
+        let mut out = Vec::new();
+        mask_for_display(piece, MaskingMode::Jcca, &mut out);
+        assert!(
+            out.iter().all(|byte| b"* @".contains(byte)),
+            "{}",
+            out.escape_ascii()
+        );
     }
 }
