@@ -435,7 +435,6 @@ impl Drop for Driver {
                 }
             }
         }
-        self.ring.shut_down();
         if self.ring.in_flight() > 0 {
             self.sockets.leak();
             self.writes.leak();

@@ -6,7 +6,7 @@
 // The ring is the kernel's interface: entries carry addresses. Each caller states why its memory outlives the operation.
 #![allow(unsafe_code)]
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use super::{DriverConfig, DriverError, Errno};
 
 const ENTER_GETEVENTS: u32 = EnterFlags::GETEVENTS.bits();
 const ENTER_EXT_ARG: u32 = EnterFlags::EXT_ARG.bits();
+/// `io_uring_register` opcodes for the thread's registered rings.
+const REGISTER_RING_FDS: u32 = 20;
+const UNREGISTER_RING_FDS: u32 = 21;
 /// Tries to submit when the kernel is short of memory, before the ring is given up.
 const SUBMIT_TRIES_MAX: u32 = 100;
 
@@ -94,6 +97,8 @@ pub(super) struct Done {
 /// The ring with its count of operations in flight.
 pub(super) struct Ring {
     uring: IoUring,
+    /// The ring's number among the thread's registered rings, which `enter` uses without a look-up.
+    registered: u32,
     in_flight: u32,
     /// Entries pushed since the last turn ended.
     pushed: u32,
@@ -125,10 +130,6 @@ impl Ring {
                 errno: Errno(libc::EINVAL),
             });
         }
-        uring
-            .submitter()
-            .register_ring_fd()
-            .map_err(step("registering the ring"))?;
         // Only a send to a half-closed peer that does not read comes to need one (see `SEND_MAX`).
         let mut workers = [0, WORKERS_MAX];
         uring
@@ -140,8 +141,17 @@ impl Ring {
             .submitter()
             .register_files_sparse(files)
             .map_err(step("registering the file table"))?;
+        // Last, so that nothing after it can fail and leave it registered.
+        let registered =
+            register_ring(uring.as_raw_fd(), REGISTER_RING_FDS, u32::MAX).map_err(|errno| {
+                DriverError::SetUp {
+                    step: "registering the ring",
+                    errno,
+                }
+            })?;
         Ok(Ring {
             uring,
+            registered,
             in_flight: 0,
             pushed: 0,
             failed: None,
@@ -217,7 +227,7 @@ impl Ring {
         let waiting = !self.uring.completion().is_empty();
         let to_submit = self.uring.submission().len() as u32;
         let result = if waiting || wait.is_zero() {
-            self.enter_raw::<libc::sigset_t>(to_submit, 0, ENTER_GETEVENTS, None)
+            self.enter_raw(to_submit, 0, ENTER_GETEVENTS, None)
         } else {
             let limit = Timespec::new()
                 .sec(wait.as_secs())
@@ -226,7 +236,7 @@ impl Ring {
             self.enter_raw(to_submit, 1, ENTER_GETEVENTS | ENTER_EXT_ARG, Some(&args))
         };
         match result {
-            Ok(_) => {}
+            Ok(()) => {}
             // Nothing completed in time, a signal came, or the kernel is short of room: the next turn goes on.
             Err(Errno(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
             Err(errno) => return Err(DriverError::Enter { errno }),
@@ -265,22 +275,14 @@ impl Ring {
             .register_sync_cancel(Some(Timespec::new()), all);
     }
 
-    /// Lets go of the registered files and of the registered ring itself, which would otherwise live, with every
-    /// socket, as long as the thread does.
-    pub(super) fn shut_down(&mut self) {
-        // A failure leaves them to the end of the thread; there is nothing else to try.
-        let _ = self.uring.submitter().unregister_files();
-        let _ = self.uring.submitter().unregister_ring_fd();
-    }
-
     fn make_room(&mut self) {
         for attempt in 0..SUBMIT_TRIES_MAX {
             let to_submit = self.uring.submission().len() as u32;
             // The first try only submits; if memory is short, the kernel's deferred work may free some.
             let flags = if attempt == 0 { 0 } else { ENTER_GETEVENTS };
-            match self.enter_raw::<libc::sigset_t>(to_submit, 0, flags, None) {
-                Ok(_) if !self.uring.submission().is_full() => return,
-                Ok(_) | Err(Errno(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
+            match self.enter_raw(to_submit, 0, flags, None) {
+                Ok(()) if !self.uring.submission().is_full() => return,
+                Ok(()) | Err(Errno(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
                 Err(errno) => {
                     self.failed = Some(errno);
                     return;
@@ -290,17 +292,71 @@ impl Ring {
         self.failed = Some(Errno(libc::EAGAIN));
     }
 
-    fn enter_raw<T>(
+    fn enter_raw(
         &self,
         to_submit: u32,
         want: u32,
         flags: u32,
-        args: Option<&T>,
-    ) -> Result<usize, Errno> {
-        // SAFETY: the flags fit the argument's type: EXT_ARG with SubmitArgs, no argument without it.
-        let result = unsafe { self.uring.submitter().enter(to_submit, want, flags, args) };
-        result.map_err(|error| Errno::of(&error))
+        args: Option<&SubmitArgs<'_, '_>>,
+    ) -> Result<(), Errno> {
+        let args = args.map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: with EXT_ARG `args` points to what the kernel expects, alive during the call; without it is null.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.registered,
+                to_submit,
+                want,
+                flags | EnterFlags::REGISTERED_RING.bits(),
+                args,
+                size_of::<SubmitArgs<'_, '_>>(),
+            )
+        };
+        if result < 0 {
+            Err(last_errno())
+        } else {
+            Ok(())
+        }
     }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // The registration keeps the ring, and the files keep their sockets, as long as the thread lives; and the kernel
+        // takes a ring apart in its own time. A failure leaves them to that: there is nothing else to try.
+        let _ = self.uring.submitter().unregister_files();
+        let _ = register_ring(self.uring.as_raw_fd(), UNREGISTER_RING_FDS, self.registered);
+    }
+}
+
+/// Adds the ring to the thread's registered rings, or takes it off; gives its number. (The crate's own call remembers
+/// the number in a value that borrows the ring, so that it can be kept nowhere.)
+fn register_ring(fd: RawFd, opcode: u32, number: u32) -> Result<u32, Errno> {
+    /// The kernel's `io_uring_rsrc_update`.
+    #[repr(C)]
+    struct Update {
+        offset: u32,
+        reserved: u32,
+        data: u64,
+    }
+    let adding = opcode == REGISTER_RING_FDS;
+    let mut update = Update {
+        offset: number,
+        reserved: 0,
+        data: if adding { fd as u64 } else { 0 },
+    };
+    // SAFETY: the kernel reads and writes one `Update`.
+    let result =
+        unsafe { libc::syscall(libc::SYS_io_uring_register, fd, opcode, &raw mut update, 1) };
+    if result < 0 {
+        Err(last_errno())
+    } else {
+        Ok(update.offset)
+    }
+}
+
+fn last_errno() -> Errno {
+    Errno::of(&std::io::Error::last_os_error())
 }
 
 /// The setting that switches io_uring off, as text; empty where the kernel has none.
