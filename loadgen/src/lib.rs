@@ -1,1 +1,5 @@
-//! Placeholder while the crate is being built.
+//! Load, the centre simulator, and the reconciliation of the books.
+//!
+//! Each module is one thing that `loadgen` does, with its options in its own `cli`; tests use them as a library.
+
+pub mod centre;
