@@ -24,6 +24,11 @@ use socket2::SockRef;
 const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(50);
 const TAG: u64 = 77;
+const DURABLE: OpenMode = OpenMode {
+    create: false,
+    direct: true,
+    dsync: true,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -557,13 +562,8 @@ fn wakers_wake() {
 fn disk_writes_land() {
     let path = scratch("land");
     disk::create_zeroed(&path, 1 << 20, true).expect("prepare");
-    let mode = OpenMode {
-        create: false,
-        direct: true,
-        dsync: true,
-    };
     let mut driver = Driver::new(small()).expect("driver");
-    let file = disk::open(&path, mode).expect("open");
+    let file = disk::open(&path, DURABLE).expect("open");
     disk::lock(&file, &path, Duration::ZERO).expect("lock");
     let slot = driver.open_disk(file).expect("slot");
     let mut next = 0;
@@ -645,17 +645,7 @@ fn drop_in_the_middle() {
     let (mut driver, address) = listening(small());
     let (socket, mut client) = accept(&mut driver, address);
     let slot = driver
-        .open_disk(
-            disk::open(
-                &path,
-                OpenMode {
-                    create: false,
-                    direct: true,
-                    dsync: true,
-                },
-            )
-            .expect("open"),
-        )
+        .open_disk(disk::open(&path, DURABLE).expect("open"))
         .expect("slot");
     for i in 0..4 {
         let mut block = driver.block_buffer().expect("a buffer");
@@ -741,9 +731,8 @@ fn steady_state_allocates_nothing() {
         ..small()
     });
     let mode = OpenMode {
-        create: false,
-        direct: true,
         dsync: false,
+        ..DURABLE
     };
     let slot = driver
         .open_disk(disk::open(&path, mode).expect("open"))
