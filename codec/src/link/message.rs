@@ -696,7 +696,7 @@ mod tests {
         let status = Status {
             service: 4,
             recovering: true,
-            cut_date: 2026_11_30,
+            cut_date: 20261130,
             sequence: 17,
             ..Status::default()
         };

@@ -60,15 +60,15 @@ mod tests {
     /// Known days, leap years and the turn of the day at 15:00 UTC.
     #[test]
     fn dates_of_known_days() {
-        assert_eq!(date_of(0), 1970_01_01);
-        assert_eq!(date_of((15 * 3600 - 1) * 1_000_000_000), 1970_01_01);
-        assert_eq!(date_of(15 * 3600 * 1_000_000_000), 1970_01_02);
-        assert_eq!(next_day(2026_11_30), 2026_12_01);
-        assert_eq!(next_day(2028_02_28), 2028_02_29);
-        assert_eq!(next_day(2027_02_28), 2027_03_01);
-        assert_eq!(next_day(2026_12_31), 2027_01_01);
-        assert_eq!(day_digits(2026_11_03), *b"03");
-        let mut date = 1970_01_01;
+        assert_eq!(date_of(0), 19700101);
+        assert_eq!(date_of((15 * 3600 - 1) * 1_000_000_000), 19700101);
+        assert_eq!(date_of(15 * 3600 * 1_000_000_000), 19700102);
+        assert_eq!(next_day(20261130), 20261201);
+        assert_eq!(next_day(20280228), 20280229);
+        assert_eq!(next_day(20270228), 20270301);
+        assert_eq!(next_day(20261231), 20270101);
+        assert_eq!(day_digits(20261103), *b"03");
+        let mut date = 19700101;
         for day in 0..60_000 {
             assert_eq!((to_days(date), from_days(day)), (day, date));
             date = next_day(date);

@@ -358,7 +358,7 @@ mod tests {
             route: 2,
             flags: 1,
             sequence: 123,
-            cut_date: 2026_11_30,
+            cut_date: 20261130,
             api: [9; 16],
             request: 7,
             image: b"frame",
@@ -372,7 +372,7 @@ mod tests {
             fault: 8930,
             sends: 3,
             sequence: 5,
-            cut_date: 2026_11_30,
+            cut_date: 20261130,
             api: [1; 16],
             request: 9,
             image: &[7; 208],
@@ -380,7 +380,7 @@ mod tests {
         };
         let line = CheckpointLine {
             state: 4,
-            cut_date: 2026_11_30,
+            cut_date: 20261130,
             dates: [1; CUT_DATES],
             sequences: [2; CUT_DATES],
         };

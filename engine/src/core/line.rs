@@ -364,11 +364,11 @@ mod tests {
     #[test]
     fn sequences_continue_per_cut_date() {
         let mut sequences = Sequences::default();
-        sequences.set_date(2026_11_30);
-        sequences.used(2026_11_30, 17);
-        sequences.set_date(2026_12_01);
+        sequences.set_date(20261130);
+        sequences.used(20261130, 17);
+        sequences.set_date(20261201);
         assert_eq!(sequences.last(), 0);
-        sequences.set_date(2026_11_30);
+        sequences.set_date(20261130);
         assert_eq!(sequences.last(), 17);
         assert_eq!(Sequences::after(999_999), 1);
     }
