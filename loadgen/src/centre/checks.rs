@@ -336,6 +336,8 @@ mod tests {
         .to_bytes()
     }
 
+    const REGISTERED: [[u8; 11]; 1] = [*b"TEST9000000"];
+
     fn good(bytes: &[u8; 63]) -> Facts<'_> {
         let header = Header::new(bytes).expect("a header");
         Facts {
@@ -347,7 +349,7 @@ mod tests {
             route_taken: false,
             company: *b"TEST0010000",
             x2: b'1',
-            issuers: &[*b"TEST9000000"],
+            issuers: &REGISTERED,
             served: true,
             turnaround: false,
             sections: SectionVerdict::Good,

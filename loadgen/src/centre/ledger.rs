@@ -365,10 +365,8 @@ mod tests {
     use super::*;
 
     fn entry(sequence: u32, key: u8) -> Entry {
-        let mut digits = *b"9911301234599000010012300";
-        digits[23] = key;
-        let mut bytes = [0; 24];
-        bytes.copy_from_slice(&digits[..24]);
+        let mut bytes = *b"991130123459900000100123";
+        bytes[23] = key;
         Entry {
             key: TransactionKey(bytes),
             line: 0,

@@ -22,6 +22,8 @@ pub mod ledger;
 mod ledger_file;
 mod line;
 mod os;
+#[cfg(test)]
+mod play_tests;
 mod section_e;
 mod service;
 mod sim;
