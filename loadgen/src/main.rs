@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use loadgen::books::{self, BooksArgs};
 use loadgen::centre::cli::CentreCommand;
+use loadgen::run::echo::{self, EchoArgs};
+use loadgen::run::{self, options::RunArgs};
 
 /// Plays card network centres, makes load, and reconciles what came of it.
 #[derive(Debug, Parser)]
@@ -18,12 +21,21 @@ enum Command {
     /// Play a card network centre, and the issuers behind it
     #[command(subcommand)]
     Centre(CentreCommand),
+    /// Send requests at times decided beforehand, and measure from these times
+    Run(Box<RunArgs>),
+    /// Answer plain centre frames with themselves, for comparisons with a blind relay
+    Echo(EchoArgs),
+    /// Hold the application's book, the journal and the centre's ledger against each other
+    Books(BooksArgs),
 }
 
 fn main() -> ExitCode {
     let Options { command } = Options::parse();
     match command {
         Command::Centre(command) => conclude(loadgen::centre::cli::run(command)),
+        Command::Run(args) => run::main(&args),
+        Command::Echo(args) => echo::main(&args),
+        Command::Books(args) => books::main(&args),
     }
 }
 
