@@ -168,12 +168,14 @@ fn shake_hands(
             return Err(ConnectError::Version {
                 endpoint: name(),
                 ours: VERSION,
+                text: words(&body),
             });
         }
         Kind::Refused => {
             return Err(ConnectError::Refused {
                 endpoint: name(),
                 code: head.code,
+                text: words(&body),
             });
         }
         kind => {
@@ -188,6 +190,7 @@ fn shake_hands(
         return Err(ConnectError::Version {
             endpoint: name(),
             ours: VERSION,
+            text: String::new(),
         });
     }
     let established = Established {
@@ -219,6 +222,14 @@ fn first_frame(
         if let Some(frame) = frames.take().map_err(&not_a_link)? {
             return Ok((frame.head, frame.body.to_vec()));
         }
+    }
+}
+
+/// What REFUSED says in words, to stand behind a message of ours.
+fn words(body: &[u8]) -> String {
+    match String::from_utf8_lossy(body) {
+        text if text.is_empty() => String::new(),
+        text => format!(": {text}"),
     }
 }
 

@@ -119,7 +119,13 @@ impl Table {
             return;
         };
         let Some(pending) = entry.pending.get_mut(&head.request) else {
-            return;
+            // Nobody will ever take it: its GIVEUP was lost with a connection. Said now, it is settled now.
+            let give_up = Head {
+                request: head.request,
+                trace: head.trace,
+                ..Head::new(Kind::GiveUp)
+            };
+            return self.put(Some(head.session), give_up, &[]);
         };
         if matches!(pending.phase, Phase::Sent | Phase::Accepted) {
             if head.trace != 0 {

@@ -47,21 +47,25 @@ pub enum ConnectError {
     },
     /// Daemon and library share no protocol version.
     #[error(
-        "the daemon at {endpoint} speaks another version of the link protocol than this library ({ours}). Install daemon and library of one release"
+        "the daemon at {endpoint} speaks another version of the link protocol than this library ({ours}){text}. Install daemon and library of one release"
     )]
     Version {
         /// The endpoint that was tried.
         endpoint: String,
         /// The version this library speaks.
         ours: u16,
+        /// The daemon's own words behind `: `, or nothing.
+        text: String,
     },
     /// The daemon refuses the link, for example because it has no such line or no place left.
-    #[error("the daemon at {endpoint} refuses the link: {name} ({code})", name = rc::name(*code))]
+    #[error("the daemon at {endpoint} refuses the link: {name} ({code}){text}", name = rc::name(*code))]
     Refused {
         /// The endpoint that was tried.
         endpoint: String,
         /// The return code it gave.
         code: u16,
+        /// The daemon's own words behind `: `, or nothing.
+        text: String,
     },
     /// Endpoints point at each other, or at something that is none.
     #[error("{endpoint} sends this link on to {go_to:?}, which leads nowhere after {hops} steps")]

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::table::{Conn, Entry, Fate, SessionKey, Table};
 
 /// The library's own limits. The defaults are right for applications; tests shorten them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How long a call waits for the daemon where no telegram's timer applies, and how long an outage may last
     /// before the calls that meet it fail (spec/fexics.md 4.1: 10 s).
@@ -27,6 +27,8 @@ pub struct Options {
     pub resume_grace: Duration,
     /// Events kept per session; the oldest is dropped.
     pub events_max: usize,
+    /// Runs first on the link's thread; the C library keeps its host's signals off the thread here.
+    pub thread_start: fn(),
 }
 
 impl Default for Options {
@@ -36,6 +38,7 @@ impl Default for Options {
             quiet_max: Duration::from_secs(5),
             resume_grace: Duration::from_secs(5),
             events_max: 256,
+            thread_start: || {},
         }
     }
 }
@@ -107,7 +110,10 @@ impl Link {
         let core = Arc::new(Core { shared });
         thread::Builder::new()
             .name("sekisho-link".to_owned())
-            .spawn(move || pump::run(&inner, established))
+            .spawn(move || {
+                (options.thread_start)();
+                pump::run(&inner, established);
+            })
             .map_err(|source| ConnectError::Unreachable {
                 endpoint: endpoint.to_string(),
                 source,

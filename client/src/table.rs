@@ -106,7 +106,7 @@ pub(crate) enum Phase {
     Reported(Telegram),
     /// A receive call took the report, CONFIRM has not come.
     Acked(Telegram),
-    /// Its receive timed out; only the daemon's ENDED is awaited.
+    /// Its call timed out while the session was detached: the resume says GIVEUP, which ends it.
     GivenUp,
 }
 
@@ -251,12 +251,6 @@ impl Table {
         entry.token = Some(token);
         entry.next_request = entry.next_request.max(highest.saturating_add(1));
         self.numbers.insert(number, key);
-        // A given-up request above the daemon's highest never got there, and never will: its connection is gone.
-        let before = entry.pending.len();
-        entry
-            .pending
-            .retain(|id, p| !(matches!(p.phase, Phase::GivenUp) && *id > highest));
-        self.outstanding -= (before - entry.pending.len()) as u32;
         for (id, pending) in &entry.pending {
             let (kind, flags, body): (_, _, &[u8]) = match pending.phase {
                 Phase::Sent | Phase::Accepted => (Kind::Send, FLAG_AGAIN, &pending.body),
@@ -269,6 +263,12 @@ impl Table {
             (head.request, head.trace) = (*id, pending.trace);
             head.write(body, &mut self.outbox);
         }
+        // GIVEUP has no answer: with it the request is off the account here, as it is at the daemon.
+        let before = entry.pending.len();
+        entry
+            .pending
+            .retain(|_, pending| !matches!(pending.phase, Phase::GivenUp));
+        self.outstanding -= (before - entry.pending.len()) as u32;
         if entry.listening {
             let mut head = Head::new(Kind::Listen);
             (head.session, head.request) = (number, entry.take_id());
@@ -327,17 +327,24 @@ impl Table {
         let Some(entry) = self.sessions.get_mut(&key) else {
             return;
         };
-        for (id, pending) in &mut entry.pending {
+        let (number, outbox) = (entry.number, &mut self.outbox);
+        let before = entry.pending.len();
+        entry.pending.retain(|id, pending| {
             let meant = only.is_none_or(|only| only == *id);
-            if meant && matches!(pending.phase, Phase::Sent | Phase::Accepted) {
-                pending.phase = Phase::GivenUp;
-                if let Some(number) = entry.number {
-                    let mut head = Head::new(Kind::GiveUp);
-                    (head.session, head.request, head.trace) = (number, *id, pending.trace);
-                    head.write(&[], &mut self.outbox);
-                }
+            if !meant || !matches!(pending.phase, Phase::Sent | Phase::Accepted) {
+                return true;
             }
-        }
+            // Detached, it has to wait for the resume, which says it to the daemon.
+            pending.phase = Phase::GivenUp;
+            let Some(number) = number else {
+                return true;
+            };
+            let mut head = Head::new(Kind::GiveUp);
+            (head.session, head.request, head.trace) = (number, *id, pending.trace);
+            head.write(&[], outbox);
+            false
+        });
+        self.outstanding -= (before - entry.pending.len()) as u32;
     }
 
     /// Wakes every call of the link, to look again at what it waits for.

@@ -20,6 +20,7 @@ const OPTIONS: Options = Options {
     quiet_max: Duration::from_millis(100),
     resume_grace: Duration::from_secs(5),
     events_max: 4,
+    thread_start: || {},
 };
 
 /// Enough for anything that is meant to happen.
@@ -171,6 +172,7 @@ fn a_late_confirm_belongs_to_the_next_receive() {
 fn a_timed_out_receive_gives_up() {
     let fake = Fake::start(Rules {
         on_send: OnSend::Accept,
+        credit: 2,
         ..Rules::default()
     });
     let link = link(&fake, Options::default());
@@ -183,10 +185,38 @@ fn a_timed_out_receive_gives_up() {
     fake.until("both are given up", |f| {
         f.book().iter().all(|t| t.fate == Fate::Ended(10))
     });
-    // Their ENDED is nobody's news any more.
+    // What comes for them later is nobody's news any more, and is given up again.
+    let mut late = Head::new(Kind::Report);
+    (late.session, late.request) = (fake.session_number(), 1);
+    fake.push(late, &[b'0'; 40]);
     session.query(&[b'1'; 24]).expect("answered");
     assert_eq!(session.receive(Wait::Poll), Err(ClientError::NotReady));
-    assert_eq!(fake.count(Kind::GiveUp), 2);
+    fake.until("a third GIVEUP", |f| f.count(Kind::GiveUp) == 3);
+    // Their credit is free again.
+    session.send(&REQUEST, 3).expect("taken");
+    session.send(&REQUEST, 4).expect("taken");
+}
+
+/// A request given up while the link is down is given up at the resume, and not repeated.
+#[test]
+fn a_request_given_up_in_an_outage_stays_so() {
+    let fake = Fake::start(Rules {
+        on_send: OnSend::Accept,
+        ..Rules::default()
+    });
+    let link = link(&fake, Options::default());
+    let mut session = link.open_session().expect("open");
+    session.send(&REQUEST, 1).expect("taken");
+    // The session cannot be resumed until the daemon answers again.
+    fake.rule(|rules| rules.mute = true);
+    fake.cut();
+    fake.until("a resume without answer", |f| f.count(Kind::Resume) == 1);
+    let short = Wait::For(Duration::from_millis(20));
+    assert_eq!(session.receive(short), Err(ClientError::TimeOut));
+    fake.rule(|rules| rules.mute = false);
+    fake.cut();
+    fake.until("given up", |f| f.book()[0].fate == Fate::Ended(10));
+    assert_eq!(fake.count(Kind::Send), 1);
 }
 
 /// Reports come in the order of arrival, and one request's end leaves the others alone.
@@ -285,6 +315,18 @@ fn a_stopped_daemon_is_named() {
     assert!(error.to_string().contains("Is sekishod running"), "{error}");
 }
 
+/// A link that broke while nobody used it is connected again for the next session.
+#[test]
+fn an_idle_link_comes_back_on_demand() {
+    let fake = Fake::start(Rules::default());
+    let link = link(&fake, OPTIONS);
+    link.open_session().expect("open").close().expect("closed");
+    fake.cut();
+    let mut session = link.open_session().expect("open");
+    session.send(&REQUEST, 1).expect("taken");
+    session.receive(LONG).expect("delivered");
+}
+
 /// An order that must not be given twice is not repeated after a cut; one that may be is.
 #[test]
 fn orders_are_repeated_only_where_harmless() {
@@ -369,7 +411,7 @@ fn handshake_failures_are_named() {
                 refuse_hello: Some(1000),
                 ..Rules::default()
             },
-            "RC_INVALID_PARAM (1000)",
+            "RC_INVALID_PARAM (1000): in the daemon's words",
         ),
         (
             Rules {

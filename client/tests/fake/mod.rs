@@ -87,7 +87,7 @@ impl Default for Rules {
             ignore_orders: false,
             status: Status {
                 service: 4,
-                cut_date: 2026_11_30,
+                cut_date: 20_261_130,
                 ..Status::default()
             },
             state: TransactionState::Delivered,
@@ -139,6 +139,8 @@ struct Memory {
 #[derive(Default)]
 struct SessionMemory {
     token: [u8; 16],
+    /// Its number on the newest connection.
+    number: u32,
     closed: bool,
     book: Vec<Transaction>,
 }
@@ -217,6 +219,30 @@ impl Fake {
         (&*stream.expect("a connection"))
             .write_all(&out)
             .expect("written");
+    }
+
+    /// The centre answers what is open: REPORTs on the newest connection.
+    pub fn report_open(&self) {
+        let mut reports = Vec::new();
+        for session in &mut self.shared.memory().sessions {
+            for transaction in &mut session.book {
+                if transaction.fate == Fate::Open {
+                    transaction.fate = Fate::Reported;
+                    let mut head = Head::new(Kind::Report);
+                    (head.session, head.request) = (session.number, transaction.request);
+                    reports.push((head, report(transaction)));
+                }
+            }
+        }
+        for (head, body) in reports {
+            self.push(head, &body);
+        }
+    }
+
+    /// The number of the newest session on the newest connection.
+    pub fn session_number(&self) -> u32 {
+        let memory = self.shared.memory();
+        memory.sessions.last().expect("a session").number
     }
 
     /// Every transaction of every session.
@@ -418,7 +444,7 @@ impl<'a> Connection<'a> {
         if let Some(code) = rules.refuse_hello {
             let mut head = Head::new(Kind::Refused);
             head.code = code;
-            return vec![(head, Vec::new())];
+            return vec![(head, b"in the daemon's words".to_vec())];
         }
         let mut out = Vec::new();
         Welcome {
@@ -444,8 +470,9 @@ impl<'a> Connection<'a> {
 
     /// Numbers differ from connection to connection, as they may.
     fn attach(&mut self, place: usize) -> u32 {
-        let memory = self.shared.memory();
+        let mut memory = self.shared.memory();
         let number = (memory.frames * 100 + place + 1) as u32;
+        memory.sessions[place].number = number;
         drop(memory);
         self.numbers.insert(number, place);
         number
@@ -574,14 +601,15 @@ impl<'a> Connection<'a> {
                     Fate::Open => panic!("ACK without a report"),
                 }
             }
-            (Kind::GiveUp, Some(at)) => match book[at].fate {
-                Fate::Open | Fate::Reported => {
+            (Kind::GiveUp, known) => {
+                // Like sekishod, it has no answer to this.
+                if let Some(at) = known
+                    && matches!(book[at].fate, Fate::Open | Fate::Reported)
+                {
                     book[at].fate = Fate::Ended(10);
-                    vec![answer(Kind::Ended, 0, 10)]
                 }
-                Fate::Delivered => vec![answer(Kind::Confirm, 0, 0)],
-                Fate::Ended(code) => vec![answer(Kind::Ended, 0, code)],
-            },
+                Vec::new()
+            }
             (kind, _) => panic!("{kind:?} for request {} that never came", head.request),
         }
     }

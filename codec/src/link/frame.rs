@@ -12,6 +12,9 @@
 //! | 12 | 4 | credit: how many requests the link may have outstanding in all (daemon to client), else 0 |
 //! | 16 | 8 | client request id; rises by at least 1 with each new request of an API session |
 //! | 24 | 8 | trace id, carried through to the journal |
+//!
+//! An answer repeats the API session and the request id of the frame it answers. OPEN and RESUME have neither: they are
+//! answered in their order, a refusal by ENDED with session and request 0.
 
 use thiserror::Error;
 
