@@ -67,7 +67,11 @@ struct Chunk {
 
 impl Chunk {
     fn new() -> Chunk {
-        Chunk { bytes: Vec::with_capacity(CHUNK_BYTES), entries: Vec::with_capacity(CHUNK_ENTRIES), gone: 0 }
+        Chunk {
+            bytes: Vec::with_capacity(CHUNK_BYTES),
+            entries: Vec::with_capacity(CHUNK_ENTRIES),
+            gone: 0,
+        }
     }
 
     fn has_room(&self, len: usize) -> bool {
@@ -76,7 +80,9 @@ impl Chunk {
 
     /// Where the bytes of an entry begin.
     fn start(&self, entry: usize) -> usize {
-        entry.checked_sub(1).map_or(0, |before| self.entries[before].end)
+        entry
+            .checked_sub(1)
+            .map_or(0, |before| self.entries[before].end)
     }
 }
 
@@ -111,8 +117,14 @@ impl<B: DerefMut<Target = [u8]>> Outbox<B> {
             Gate::Durable => self.chunk(len),
             Gate::Now => &mut self.now,
         };
-        parts.iter().for_each(|part| chunk.bytes.extend_from_slice(part));
-        chunk.entries.push(Entry { after, what, end: chunk.bytes.len() });
+        parts
+            .iter()
+            .for_each(|part| chunk.bytes.extend_from_slice(part));
+        chunk.entries.push(Entry {
+            after,
+            what,
+            end: chunk.bytes.len(),
+        });
     }
 }
 
@@ -190,7 +202,13 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
             more,
             fault: None,
         };
-        Pipeline { core, out, prefix: Prefix::new(start.last_record), policy, checkpoint: None }
+        Pipeline {
+            core,
+            out,
+            prefix: Prefix::new(start.last_record),
+            policy,
+            checkpoint: None,
+        }
     }
 
     /// Begins work: recovery's first decisions are the first facts after the checkpoint.
@@ -274,7 +292,10 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
     /// The state does not fit into a segment: the shard has to stop.
     pub fn switch(&mut self, segment: NewSegment) -> Result<(), WriterError> {
         let (number, core) = (segment.number, &self.core);
-        let end = self.out.writer.switch(segment, |write| core.checkpoint(write))?;
+        let end = self
+            .out
+            .writer
+            .switch(segment, |write| core.checkpoint(write))?;
         self.checkpoint = Some((end, number));
         Ok(())
     }
@@ -304,7 +325,11 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
         }
         self.out.now.bytes.clear();
         while let Some(chunk) = self.out.waiting.front_mut() {
-            while let Some(entry) = chunk.entries.get(chunk.gone).filter(|entry| entry.after <= durable) {
+            while let Some(entry) = chunk
+                .entries
+                .get(chunk.gone)
+                .filter(|entry| entry.after <= durable)
+            {
                 any = true;
                 let bytes = &chunk.bytes[chunk.start(chunk.gone)..entry.end];
                 match entry.what {
@@ -321,7 +346,9 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
             if chunk.gone < chunk.entries.len() {
                 break;
             }
-            let Some(mut chunk) = self.out.waiting.pop_front() else { break };
+            let Some(mut chunk) = self.out.waiting.pop_front() else {
+                break;
+            };
             (chunk.gone, _) = (0, chunk.entries.clear());
             chunk.bytes.clear();
             if self.out.spare.len() < CHUNKS {
@@ -333,7 +360,10 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
 
     /// Gives the notices since the last call, and how many more there were than could be kept.
     pub fn notices(&mut self, mut take: impl FnMut(u32, Notice)) -> u64 {
-        self.out.notices.drain(..).for_each(|(line, notice)| take(line, notice));
+        self.out
+            .notices
+            .drain(..)
+            .for_each(|(line, notice)| take(line, notice));
         std::mem::take(&mut self.out.notices_lost)
     }
 
