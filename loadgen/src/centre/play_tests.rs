@@ -34,7 +34,11 @@ struct Play(Sim);
 impl Play {
     fn new(change: impl FnOnce(&mut CentreConfig)) -> Play {
         let mut config = CentreConfig {
-            lines: vec!["at=127.0.0.1:1,sessions=2,routes=10".parse().expect("a line")],
+            lines: vec![
+                "at=127.0.0.1:1,sessions=2,routes=10"
+                    .parse()
+                    .expect("a line"),
+            ],
             month_day: Some(*b"1130"),
             approval: Some(*b"0012345"),
             first_sequence: 101,
@@ -60,7 +64,11 @@ impl Play {
     /// Gives a frame to session 0 and takes what comes out of it.
     fn say(&mut self, frame: &[u8]) -> Vec<u8> {
         let long = frame.len() > FRAME_MAX;
-        let frame = if long { Frame::OverLong(frame) } else { Frame::Whole(frame) };
+        let frame = if long {
+            Frame::OverLong(frame)
+        } else {
+            Frame::Whole(frame)
+        };
         self.0.on_frame(0, frame);
         self.hear(0)
     }
@@ -75,7 +83,10 @@ impl Play {
     }
 
     fn at_ms(&mut self, ms: u64) -> Vec<u8> {
-        self.0.set_now(Now { ns: ms * 1_000_000, us: ms * 1_000 });
+        self.0.set_now(Now {
+            ns: ms * 1_000_000,
+            us: ms * 1_000,
+        });
         self.0.on_timers();
         self.hear(0)
     }
@@ -153,13 +164,21 @@ fn wrong_requests_get_their_codes() {
     for (code, frame) in cases {
         assert_eq!(play.code(&frame), (8970, code.into()));
     }
-    assert_eq!(play.code(F14), (8970, "C56".into()), "nothing was accepted on the route");
+    assert_eq!(
+        play.code(F14),
+        (8970, "C56".into()),
+        "nothing was accepted on the route"
+    );
     let mut closed = Play::new(|_| {});
     assert_eq!(closed.code(F09), (8970, "C60".into()), "before the sign-on");
     let mut long = changed(F09, |f| f[60..63].copy_from_slice(b"970"));
     long.resize(63 + 970, b' ');
     let answer = play.say(&long);
-    assert_eq!((answer.len(), code_of(&answer)), (110, (8970, "C03".into())), "header and 1-0 alone (O-27)");
+    assert_eq!(
+        (answer.len(), code_of(&answer)),
+        (110, (8970, "C03".into())),
+        "header and 1-0 alone (O-27)"
+    );
 }
 
 /// A route that waits for the issuer takes no second request; the same route's 8930 wins over the issuer.
@@ -172,7 +191,10 @@ fn a_cancel_wins_over_a_slow_issuer() {
     assert_eq!(play.code(&second), (8970, "C51".into()));
     play.order("delay off");
     assert_eq!(play.code(F14), (8960, "   ".into()));
-    assert!(play.at_ms(600).is_empty(), "no report for the request any more");
+    assert!(
+        play.at_ms(600).is_empty(),
+        "no report for the request any more"
+    );
     let entries = play.0.ledger().entries();
     assert_eq!(entries[0].outcome, Outcome::None);
     assert_eq!(entries[0].cancelled, Some(CancelledBy::Command(Mti(8930))));
@@ -198,7 +220,10 @@ fn a_silent_issuer_ends_in_c50() {
     assert!(play.at_ms(54_999).is_empty());
     assert_eq!(code_of(&play.at_ms(55_000)), (8970, "C50".into()));
     assert!(play.say(F14).is_empty());
-    assert!(play.say(F16).is_empty(), "8940 takes the place of the 8930 on the route");
+    assert!(
+        play.say(F16).is_empty(),
+        "8940 takes the place of the 8930 on the route"
+    );
     assert_eq!(code_of(&play.at_ms(110_000)), (8960, "C50".into()));
     assert!(play.at_ms(200_000).is_empty(), "one answer for both");
 }
@@ -224,7 +249,14 @@ fn silence_and_deafness_differ() {
 /// The codes of rules reach fault commands where they belong: on the report or as an abnormal one.
 #[test]
 fn codes_for_fault_commands_ride_where_they_belong() {
-    for (code, mti) in [("C12", 8970), ("C13", 8960), ("C14", 8960), ("C50", 8960), ("C33", 8970), ("C15", 8970)] {
+    for (code, mti) in [
+        ("C12", 8970),
+        ("C13", 8960),
+        ("C14", 8960),
+        ("C50", 8960),
+        ("C33", 8970),
+        ("C15", 8970),
+    ] {
         let mut play = Play::open();
         play.say(F09);
         play.order(&format!("fault-code {code} 100 8930"));
@@ -246,14 +278,29 @@ fn fault_commands_are_held_against_their_request() {
     assert_eq!(play.0.ledger().count(Anomaly::Unmasked), 1);
     let other_amount = changed(F14, |f| f[63 + 47 + 89] = b'1');
     play.say(&other_amount);
-    assert_eq!(play.0.ledger().count(Anomaly::ImageDiffers), 2, "the PIN makes another image, too");
+    assert_eq!(
+        play.0.ledger().count(Anomaly::ImageDiffers),
+        2,
+        "the PIN makes another image, too"
+    );
     let unknown = changed(F19, |f| set_sequence(f, 900));
-    assert_eq!(play.code(&unknown), (8950, "   ".into()), "answered all the same (O-31)");
+    assert_eq!(
+        play.code(&unknown),
+        (8950, "   ".into()),
+        "answered all the same (O-31)"
+    );
     assert_eq!(play.0.ledger().count(Anomaly::CancelUnknown), 1);
     let mut late = Play::open();
     late.say(F09);
-    assert_eq!(late.code(&changed(F14, |f| set_sequence(f, 124))), (8970, "C56".into()));
-    assert_eq!(late.code(&changed(F19, |f| f[10] = b'3')), (8970, "C56".into()), "X1 of a card company");
+    assert_eq!(
+        late.code(&changed(F14, |f| set_sequence(f, 124))),
+        (8970, "C56".into())
+    );
+    assert_eq!(
+        late.code(&changed(F19, |f| f[10] = b'3')),
+        (8970, "C56".into()),
+        "X1 of a card company"
+    );
 }
 
 /// A request that comes twice, or another one with its key, is noted; both are answered.
@@ -281,11 +328,18 @@ fn wire_rules_spoil_one_answer() {
     assert_eq!(play.say(F09).len(), 63 + 999);
     play.order("unmatched");
     let both = play.say(F09);
-    assert_eq!((&both[..10], &both[208..218]), (&b"0002000123"[..], &b"0020999999"[..]));
+    assert_eq!(
+        (&both[..10], &both[208..218]),
+        (&b"0002000123"[..], &b"0020999999"[..])
+    );
     play.order("half-frame");
     assert_eq!(play.say(F09).len(), 104);
     play.say(F09);
-    assert_eq!((play.hear(0).len(), play.hear(1).len()), (0, 208), "the session says nothing more");
+    assert_eq!(
+        (play.hear(0).len(), play.hear(1).len()),
+        (0, 208),
+        "the session says nothing more"
+    );
 }
 
 /// The end by the centre: requests get C15 after 0610, and C60 after 0910 was answered.
@@ -296,14 +350,21 @@ fn the_end_by_the_centre_closes_the_line() {
     let notice = [play.hear(0), play.hear(1)].concat();
     assert_eq!(&notice[43..47], b"0610");
     assert_eq!(play.code(F09), (8970, "C15".into()));
-    assert!(play.say(&changed(&notice, |f| set_mti(f, Mti(620)))).is_empty());
+    assert!(
+        play.say(&changed(&notice, |f| set_mti(f, Mti(620))))
+            .is_empty()
+    );
     assert_eq!(play.code(F09), (8970, "C15".into()));
     assert!(play.say(F01).is_empty(), "no sign-on while the centre ends");
     play.order("end");
     let end = [play.hear(0), play.hear(1)].concat();
     play.say(&changed(&end, |f| set_mti(f, Mti(920))));
     assert_eq!(play.code(F09), (8970, "C60".into()));
-    assert_eq!(play.say(&changed(&end, |f| set_mti(f, Mti(920)))), b"", "an answer to nothing");
+    assert_eq!(
+        play.say(&changed(&end, |f| set_mti(f, Mti(920)))),
+        b"",
+        "an answer to nothing"
+    );
     assert_eq!(play.0.ledger().count(Anomaly::AnswerDiffers), 1);
 }
 
@@ -313,15 +374,17 @@ fn incoming_requests_are_supervised() {
     let mut play = Play::open();
     play.order("request 6110");
     let request = [play.hear(0), play.hear(1)].concat();
-    assert_eq!((&request[..4], &request[43..47]), (&b"0003"[..], &b"6110"[..]));
+    assert_eq!(
+        (&request[..4], &request[43..47]),
+        (&b"0003"[..], &b"6110"[..])
+    );
     play.say(&changed(&request, |f| set_mti(f, Mti(6150))));
     assert_eq!(play.0.stats().inward_answered, 1);
     play.order("request 3110");
     play.hear(0);
     play.hear(1);
-    play.at_ms(55_000);
-    let undo = [play.hear(0), play.hear(1)].concat();
-    assert!(undo.is_empty() || &undo[43..47] == b"8930");
+    let undo = [play.at_ms(55_000), play.hear(1)].concat();
+    assert_eq!((&undo[..4], &undo[43..47]), (&b"0003"[..], &b"8930"[..]));
     assert_eq!(play.0.stats().inward_expired, 1);
 }
 
@@ -333,10 +396,40 @@ fn losing_all_sessions_fails_the_gateway() {
     play.say(F09);
     play.0.on_closed(0, Ended::Broken);
     play.0.on_closed(1, Ended::Broken);
-    assert_eq!(play.0.ledger().entries()[0].cancelled, Some(CancelledBy::Centre));
+    assert_eq!(
+        play.0.ledger().entries()[0].cancelled,
+        Some(CancelledBy::Centre)
+    );
     play.0.on_connected(0);
     play.order("delay off");
     assert_eq!(play.code(F09), (8970, "C60".into()));
     play.say(F01);
-    assert_eq!(play.code(F14), (8960, "   ".into()), "the last request of the route survives");
+    assert_eq!(
+        play.code(F14),
+        (8960, "   ".into()),
+        "the last request of the route survives"
+    );
+}
+
+/// The session beyond the agreed number is not connected again once it is closed; an agreed one is.
+#[test]
+fn only_agreed_sessions_return() {
+    let mut play = Play::open();
+    play.order("excess");
+    play.0.on_connected(2);
+    play.0.on_closed(2, Ended::Orderly);
+    assert_eq!(play.0.next_ns(), None);
+    play.0.on_closed(1, Ended::Orderly);
+    assert_eq!(
+        play.0.next_ns(),
+        Some(1_000_000_000),
+        "1 s after an orderly close (O-37)"
+    );
+    let mut play = Play::open();
+    play.0.on_closed(1, Ended::Broken);
+    assert_eq!(
+        play.0.next_ns(),
+        Some(80_000_000_000),
+        "80 s after a failure (5.1.7)"
+    );
 }
