@@ -1,21 +1,33 @@
 //! The keeper: a thread that has the next segment ready before the shard needs it, and recycles what is no longer
 //! needed. Everything slow about files happens here, so that the shard never waits.
+//!
+//! Spare files lie written and zeroed on the disk before they are needed: they are the space that open transactions
+//! are finished in when the disk has filled up. One spare at a time gets the next number and is handed over.
+
+mod plan;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use plan::{Ground, Plan};
 
 use super::recover::Recovered;
 use super::segment::NewSegment;
 use super::store::StoreError;
-use super::store::file::FileStore;
+use super::store::file::{FileStore, fresh_salt};
+
+/// How often retention is looked at, and a full disk tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the keeper goes by.
 #[derive(Clone, Debug)]
 pub struct KeeperConfig {
     /// Bytes of every segment.
     pub segment_bytes: u64,
-    /// Segments held ready.
+    /// Spare segments held ready.
     pub segments_min: u32,
     /// Segments in all.
     pub segments_max: u32,
@@ -51,43 +63,227 @@ pub struct Prepared {
     pub path: PathBuf,
 }
 
+enum Order {
+    Taken,
+    CheckpointDurable(u64),
+}
+
+enum News {
+    Ready(Prepared),
+    Space(Space),
+    Failed(StoreError),
+}
+
 /// The shard's handle of its keeper. Dropping it ends the thread after what it is just doing.
 #[derive(Debug)]
-pub struct Keeper(());
+pub struct Keeper {
+    /// `None` while it is being dropped, which ends the thread.
+    orders: Option<Sender<Order>>,
+    news: Receiver<News>,
+    thread: Option<JoinHandle<()>>,
+    ready: Option<Prepared>,
+    space: Space,
+    error: Option<StoreError>,
+    lost: bool,
+}
 
 impl Keeper {
-    /// Starts the thread, once `segments_min` segments are ready: a disk that cannot hold them is reported here.
-    /// `wake` is called from the thread whenever there is news to poll for.
+    /// Starts the thread once the first segment is ready; `segments_min` spares follow. What recovery found unused
+    /// is recycled. `wake` is called from the thread whenever there is news to ask for.
     ///
     /// # Errors
-    /// The directory is not writable or the disk is full.
+    /// The directory is not writable, or the disk does not take a single segment.
     pub fn start(
-        store: FileStore,
+        mut store: FileStore,
         config: KeeperConfig,
         recovered: &Recovered,
         wake: impl Fn() + Send + 'static,
     ) -> Result<Keeper, StoreError> {
-        let _ = (store, config, recovered, wake);
-        unreachable!("being written")
+        store.release();
+        let (orders, inbox) = channel();
+        let (outbox, news) = channel();
+        let ground = Files {
+            store,
+            config: config.clone(),
+            ready: None,
+        };
+        let mut plan = Plan::new(ground, &config, recovered)?;
+        plan.publish()?;
+        let shard = plan.ground().store.shard();
+        let thread = std::thread::Builder::new().name(format!("keeper-{shard}"));
+        let thread = thread.spawn(move || run(plan, &inbox, &outbox, &wake));
+        let mut keeper = Keeper {
+            orders: Some(orders),
+            news,
+            thread: Some(thread.map_err(|error| StoreError::Thread {
+                errno: crate::driver::Errno::of(&error),
+            })?),
+            ready: None,
+            space: Space::Ok,
+            error: None,
+            lost: false,
+        };
+        if let Ok(first) = keeper.news.recv() {
+            keeper.hear(first);
+        }
+        Ok(keeper)
     }
 
     /// The next segment, if it is ready; the one after it is prepared at once.
     pub fn take(&mut self) -> Option<Prepared> {
-        None
+        self.listen();
+        let ready = self.ready.take()?;
+        self.order(Order::Taken);
+        Some(ready)
     }
 
     /// The checkpoint in `segment` is durable: what is older may be recycled once its retention is over.
     pub fn checkpoint_durable(&mut self, segment: u64) {
-        let _ = segment;
+        self.order(Order::CheckpointDurable(segment));
     }
 
     /// How much space is left.
     pub fn space(&mut self) -> Space {
-        Space::Ok
+        self.listen();
+        self.space
     }
 
     /// What the keeper could not do last, for the log; each error is given once.
     pub fn error(&mut self) -> Option<StoreError> {
-        None
+        self.listen();
+        self.error.take()
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // A thread that is gone is noticed by `listen`.
+            let _ = orders.send(order);
+        }
+    }
+
+    fn listen(&mut self) {
+        loop {
+            match self.news.try_recv() {
+                Ok(news) => self.hear(news),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) if self.lost => return,
+                Err(TryRecvError::Disconnected) => {
+                    (self.lost, self.space) = (true, Space::Full);
+                    self.error = Some(StoreError::KeeperGone);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Ready(prepared) => self.ready = Some(prepared),
+            News::Space(space) => self.space = space,
+            News::Failed(error) => self.error = Some(error),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic has been reported on stderr already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread: works until there is nothing to do, then waits for an order or for time to pass.
+fn run(mut plan: Plan<Files>, inbox: &Receiver<Order>, outbox: &Sender<News>, wake: &dyn Fn()) {
+    let tell = |news| {
+        if outbox.send(news).is_ok() {
+            wake();
+        }
+    };
+    let (mut told, mut failing) = (None, false);
+    loop {
+        if let Some(ready) = plan.ground().ready.take() {
+            tell(News::Ready(ready));
+        }
+        let step = plan.step();
+        let space = plan.space();
+        if told != Some(space) {
+            told = Some(space);
+            tell(News::Space(space));
+        }
+        let more = match step {
+            Ok(more) => {
+                // A step that did something ends a run of failures.
+                failing &= !more;
+                more
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tell(News::Failed(error));
+                }
+                false
+            }
+        };
+        let wait = if more { Duration::ZERO } else { LOOK_AGAIN };
+        match inbox.recv_timeout(wait) {
+            Ok(Order::Taken) => plan.taken(),
+            Ok(Order::CheckpointDurable(segment)) => plan.checkpoint_durable(segment),
+            Err(RecvTimeoutError::Timeout) => plan.retry(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The keeper's ground in real life: files.
+struct Files {
+    store: FileStore,
+    config: KeeperConfig,
+    /// Published, to be handed over.
+    ready: Option<Prepared>,
+}
+
+impl Ground for Files {
+    fn spares(&mut self) -> Result<Vec<u64>, StoreError> {
+        let mut spares = Vec::new();
+        for spare in self.store.spares()? {
+            if self.store.keep_spare(spare, self.config.segment_bytes)? {
+                spares.push(spare);
+            }
+        }
+        Ok(spares)
+    }
+
+    fn create(&mut self, spare: u64) -> Result<(), StoreError> {
+        let config = &self.config;
+        self.store
+            .create_spare(spare, config.segment_bytes, config.direct)
+    }
+
+    fn recycle(&mut self, segment: u64, spare: u64) -> Result<bool, StoreError> {
+        self.store
+            .recycle(segment, spare, self.config.segment_bytes)
+    }
+
+    fn publish(&mut self, spare: u64, number: u64) -> Result<(), StoreError> {
+        let (direct, dsync) = (self.config.direct, self.config.dsync);
+        let salt = fresh_salt()?;
+        let file = self.store.publish(spare, number, direct, dsync)?;
+        self.ready = Some(Prepared {
+            segment: NewSegment { number, salt },
+            file,
+            path: self.store.path(number),
+        });
+        Ok(())
+    }
+
+    fn past_retention(&mut self, segment: u64) -> Result<bool, StoreError> {
+        if self.config.retention.is_zero() {
+            return Ok(true);
+        }
+        let written = self.store.written(segment)?;
+        // A clock that went back makes it young, which keeps it longer.
+        let age = SystemTime::now().duration_since(written);
+        Ok(age.unwrap_or_default() >= self.config.retention)
     }
 }

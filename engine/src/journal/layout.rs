@@ -278,3 +278,24 @@ pub const fn block_padded(len: usize) -> usize {
 pub const fn record_padded(len: usize) -> usize {
     len.next_multiple_of(RECORD_ALIGN)
 }
+
+/// The number of a fact type, from the facts' own table.
+pub(super) const fn kind_named(name: &str) -> u16 {
+    let mut index = 0;
+    while index < Fact::KINDS.len() {
+        let (kind, known) = Fact::KINDS[index];
+        if same(known.as_bytes(), name.as_bytes()) {
+            return kind;
+        }
+        index += 1;
+    }
+    panic!("no such fact")
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
+}

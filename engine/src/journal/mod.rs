@@ -10,6 +10,7 @@
 //! blocks are in flight. Nothing durable is ever written again until its segment is recycled.
 
 pub mod block;
+pub mod book;
 pub mod buffer;
 pub mod durable;
 pub mod keeper;
@@ -19,6 +20,7 @@ pub mod recover;
 pub mod search;
 pub mod segment;
 pub mod store;
+mod track;
 pub mod writer;
 
 use std::fmt;

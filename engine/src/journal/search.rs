@@ -1,1 +1,178 @@
-//! Finding transactions in a journal.
+//! Finding a transaction in the journal by its key, newest segment first.
+//!
+//! What is open at the end stands in the newest checkpoint or behind it, so the newest segment tells whether an
+//! unsettled transaction of the key exists; older segments are read only for what is settled, and for the first facts
+//! of what was found. There is no index yet: a search reads up to the whole journal once.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use codec::link::message::TransactionState;
+
+use super::RecordNo;
+use super::buffer::AlignedBuf;
+use super::layout::{RecordFields, kind_named};
+use super::read::{Tally, walk_segment};
+use super::recover::RecoverError;
+use super::store::SegmentStore;
+use super::store::file::FileStore;
+use super::track::{Track, key_of};
+use crate::core::fact::{Fact, FactError};
+
+/// A record of its own, out of its block.
+#[derive(Clone, Debug)]
+pub struct OwnedRecord {
+    /// Its number.
+    pub number: RecordNo,
+    /// Its header.
+    pub fields: RecordFields,
+    payload: AlignedBuf,
+}
+
+impl OwnedRecord {
+    /// The fact.
+    ///
+    /// # Errors
+    /// An unknown type or version, or bytes that are no archive of it.
+    pub fn fact(&self) -> Result<Fact<'_>, FactError> {
+        Fact::read(self.fields.kind, self.fields.version, &self.payload)
+    }
+}
+
+/// A transaction that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its id.
+    pub tx: u64,
+    /// Its line.
+    pub line: u32,
+    /// Where it stands.
+    pub state: TransactionState,
+    /// Nothing more happens to it by itself.
+    pub settled: bool,
+    /// The request as a fault image.
+    pub request_image: Vec<u8>,
+    /// The masked report, if there is one.
+    pub report: Option<Vec<u8>>,
+    /// Its facts, oldest first; from the `Open` of a checkpoint on where the segment of the request is gone.
+    pub facts: Vec<OwnedRecord>,
+    /// What was read to find it.
+    pub read: Tally,
+}
+
+/// Finds the newest transaction of a key that is not settled, else the newest.
+///
+/// # Errors
+/// The directory cannot be read, or the journal is damaged.
+pub fn search(dir: &Path, shard: u32, key: [u8; 24]) -> Result<Option<Found>, RecoverError> {
+    search_store(&mut FileStore::read_only(dir, shard)?, shard, key)
+}
+
+/// [`search`] in any store.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_store(
+    store: &mut dyn SegmentStore,
+    shard: u32,
+    key: [u8; 24],
+) -> Result<Option<Found>, RecoverError> {
+    let mut read = Tally::default();
+    let mut found: BTreeMap<u64, Vec<OwnedRecord>> = BTreeMap::new();
+    for segment in store.list()?.into_iter().rev() {
+        let older = facts_of(store, shard, segment, key, &mut read)?;
+        for (tx, mut facts) in older {
+            let newer = found.entry(tx).or_default();
+            facts.append(newer);
+            *newer = facts;
+        }
+        // Older segments cannot hold a newer transaction, nor one that is still open and not here.
+        if choose(&found).is_some_and(|tx| has_request(&found[&tx])) {
+            break;
+        }
+    }
+    let chosen = choose(&found).and_then(|tx| found.remove(&tx).map(|facts| (tx, facts)));
+    Ok(chosen.map(|(tx, facts)| describe(key, tx, facts, read)))
+}
+
+/// The facts in one segment of every transaction of the key, by transaction.
+fn facts_of(
+    store: &mut dyn SegmentStore,
+    shard: u32,
+    segment: u64,
+    key: [u8; 24],
+    read: &mut Tally,
+) -> Result<BTreeMap<u64, Vec<OwnedRecord>>, RecoverError> {
+    let mut facts: BTreeMap<u64, Vec<OwnedRecord>> = BTreeMap::new();
+    let whole = walk_segment(store, shard, segment, read, &mut |_, record| {
+        let tx = record.fields.tx;
+        let begins = matches!(record.fields.kind, REQUEST | OPEN);
+        let ours = tx != 0
+            && (facts.contains_key(&tx)
+                || begins && record.fact().is_ok_and(|fact| key_of(&fact) == Some(key)));
+        if ours {
+            facts.entry(tx).or_default().push(OwnedRecord {
+                number: record.number,
+                fields: record.fields,
+                payload: AlignedBuf::copy_of(record.payload),
+            });
+        }
+        ControlFlow::Continue(())
+    })?;
+    assert!(whole.is_continue(), "the visitor never breaks");
+    Ok(facts)
+}
+
+/// The newest that is not settled, else the newest.
+fn choose(found: &BTreeMap<u64, Vec<OwnedRecord>>) -> Option<u64> {
+    let open = found
+        .iter()
+        .rev()
+        .find(|(_, facts)| !follow([0; 24], 0, facts).settled);
+    open.or_else(|| found.iter().next_back()).map(|(tx, _)| *tx)
+}
+
+fn has_request(facts: &[OwnedRecord]) -> bool {
+    facts
+        .first()
+        .is_some_and(|fact| fact.fields.kind == REQUEST)
+}
+
+fn follow(key: [u8; 24], tx: u64, facts: &[OwnedRecord]) -> Track {
+    let line = facts.first().map_or(0, |fact| fact.fields.line);
+    let mut track = Track::new(key, line, tx);
+    for fact in facts.iter().filter_map(|record| record.fact().ok()) {
+        track.apply(&fact);
+    }
+    track
+}
+
+fn describe(key: [u8; 24], tx: u64, facts: Vec<OwnedRecord>, read: Tally) -> Found {
+    let track = follow(key, tx, &facts);
+    let (mut request_image, mut report) = (Vec::new(), None);
+    for fact in facts.iter().filter_map(|record| record.fact().ok()) {
+        match fact {
+            Fact::Request(request) => request_image = request.image.to_vec(),
+            Fact::Report(seen) => report = Some(seen.frame.to_vec()),
+            Fact::Open(open) => {
+                request_image = open.image.to_vec();
+                report = (!open.report.is_empty()).then(|| open.report.to_vec());
+            }
+            _ => {}
+        }
+    }
+    Found {
+        tx,
+        line: track.line,
+        state: track.state,
+        settled: track.settled,
+        request_image,
+        report,
+        facts,
+        read,
+    }
+}
+
+const REQUEST: u16 = kind_named("Request");
+const OPEN: u16 = kind_named("Open");

@@ -97,6 +97,12 @@ pub fn parse(bytes: &[u8], shard: u32, segment: u64) -> Result<SegmentFields, Se
     if fields.magic != SEGMENT_MAGIC {
         return Err(SegmentFault::Absent);
     }
+    // Before the checksum, which another format may compute in another way: its journal must never look unused.
+    if fields.format != FORMAT_VERSION {
+        return Err(SegmentFault::Format {
+            format: fields.format,
+        });
+    }
     let wanted = Seed::of(&fields.salt).checksum(whole);
     if fields.crc != wanted {
         return Err(SegmentFault::Checksum {
@@ -110,11 +116,6 @@ pub fn parse(bytes: &[u8], shard: u32, segment: u64) -> Result<SegmentFields, Se
 
 /// Whether a whole header is one that this build can go by.
 fn judge(fields: &SegmentFields, shard: u32, segment: u64) -> Result<(), SegmentFault> {
-    if fields.format != FORMAT_VERSION {
-        return Err(SegmentFault::Format {
-            format: fields.format,
-        });
-    }
     if fields.shard != shard {
         return Err(SegmentFault::Shard {
             shard: fields.shard,

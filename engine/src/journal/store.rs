@@ -23,6 +23,35 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// The journal directory cannot be made or written.
+    #[error(
+        "the journal directory {path} cannot be written ({errno}): make it writable for the daemon's user, or change data_dir in the configuration"
+    )]
+    NotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        errno: crate::driver::Errno,
+    },
+    /// Every segment is in use and none may be recycled.
+    #[error(
+        "all {segments_max} journal segments are in use: raise journal.segments_max, or lower journal.retention_days"
+    )]
+    NoSegment {
+        /// The limit.
+        segments_max: usize,
+    },
+    /// The keeper's thread cannot be started.
+    #[error("the journal keeper's thread cannot be started: {errno}")]
+    Thread {
+        /// The kernel's answer.
+        errno: crate::driver::Errno,
+    },
+    /// The keeper's thread has ended.
+    #[error(
+        "the journal keeper's thread has ended; no further segment will come, restart the daemon"
+    )]
+    KeeperGone,
     /// A segment that was listed is gone.
     #[error("journal segment {segment} is not there")]
     Missing {
@@ -39,6 +68,18 @@ pub enum StoreError {
         /// The kernel's answer.
         reason: crate::driver::Errno,
     },
+}
+
+impl StoreError {
+    /// Whether the disk, or the user's share of it, is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let errno = match self {
+            StoreError::Disk(DiskError::Path { errno, .. }) => errno.0,
+            _ => 0,
+        };
+        errno == libc::ENOSPC || errno == libc::EDQUOT
+    }
 }
 
 /// The segments of one shard, to be read.
@@ -60,10 +101,5 @@ pub trait SegmentStore {
     ///
     /// # Errors
     /// The disk's.
-    fn read_at(
-        &mut self,
-        segment: u64,
-        offset: u64,
-        out: &mut [u8],
-    ) -> Result<usize, StoreError>;
+    fn read_at(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<usize, StoreError>;
 }

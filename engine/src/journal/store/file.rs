@@ -1,25 +1,72 @@
-//! Segments as files of a directory: `journal-<shard>-<number>.seg`.
+//! Segments as files of a directory.
+//!
+//! `journal-<shard>-<number>.seg` is a segment that was begun or is next; `spare-<shard>-<number>.seg` is a file that is
+//! prepared, or was recycled, and counts for nobody; `journal-<shard>.lock` is held by the daemon that works here. A file
+//! gets its segment's name only after its header was zeroed, so a name never shows an older header.
 
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{SegmentStore, StoreError};
+use crate::driver::disk::{self, OpenMode};
+use crate::driver::{DiskError, Errno};
+use crate::journal::buffer::AlignedBuf;
+use crate::journal::layout::SEGMENT_HEADER_LEN;
 
-/// The journal directory of one shard, locked for this process.
+const BUFFERED: OpenMode = OpenMode {
+    create: false,
+    direct: false,
+    dsync: false,
+};
+
+/// The journal directory of one shard.
 #[derive(Debug)]
 pub struct FileStore {
     dir: PathBuf,
     shard: u32,
+    /// How long a lock is waited for; `None`: nothing is locked, written or synced.
+    patience: Option<Duration>,
+    /// The directory's lock, for as long as the store lives.
+    _lock: Option<File>,
+    open: BTreeMap<u64, File>,
 }
 
 impl FileStore {
-    /// Opens the directory, which exists, and takes its lock, waiting at most `patience`.
+    /// Opens the directory, making it if its parent exists, and takes its lock, waiting at most `patience`: a daemon
+    /// that was killed holds it until its last writes have landed.
     ///
     /// # Errors
-    /// There is no such directory, it is not writable, or another daemon holds it.
+    /// The directory cannot be made or written, or another daemon holds it.
     pub fn open(dir: &Path, shard: u32, patience: Duration) -> Result<FileStore, StoreError> {
-        let _ = (dir, shard, patience);
-        unreachable!("being written")
+        let refuse = |error: std::io::Error| StoreError::NotWritable {
+            path: dir.to_owned(),
+            errno: Errno::of(&error),
+        };
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(refuse(error)),
+            _ => {}
+        }
+        let path = dir.join(format!("journal-{shard}.lock"));
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(refuse)?;
+        disk::lock(&lock, &path, patience)?;
+        let store = FileStore {
+            dir: dir.to_owned(),
+            shard,
+            patience: Some(patience),
+            _lock: Some(lock),
+            open: BTreeMap::new(),
+        };
+        store.remove_unfinished()?;
+        Ok(store)
     }
 
     /// Opens the directory to read only, for tools: nothing is locked or synced, so a running daemon is not disturbed.
@@ -27,29 +74,261 @@ impl FileStore {
     /// # Errors
     /// There is no such directory.
     pub fn read_only(dir: &Path, shard: u32) -> Result<FileStore, StoreError> {
-        let _ = (dir, shard);
-        unreachable!("being written")
+        if !dir.is_dir() {
+            return Err(StoreError::NoDirectory {
+                path: dir.to_owned(),
+            });
+        }
+        Ok(FileStore {
+            dir: dir.to_owned(),
+            shard,
+            patience: None,
+            _lock: None,
+            open: BTreeMap::new(),
+        })
+    }
+
+    /// The shards that have segments in a directory, rising.
+    ///
+    /// # Errors
+    /// There is no such directory, or it cannot be read.
+    pub fn shards(dir: &Path) -> Result<Vec<u32>, StoreError> {
+        let mut shards: Vec<u32> = names(dir)?
+            .iter()
+            .filter_map(|name| parse_name(name, "journal-"))
+            .map(|(shard, _)| shard)
+            .collect();
+        shards.sort_unstable();
+        shards.dedup();
+        Ok(shards)
     }
 
     /// The directory.
+    #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The shard.
+    #[must_use]
     pub fn shard(&self) -> u32 {
         self.shard
+    }
+
+    /// The path of a segment.
+    #[must_use]
+    pub fn path(&self, segment: u64) -> PathBuf {
+        self.dir
+            .join(format!("journal-{}-{segment:012}.seg", self.shard))
+    }
+
+    fn spare_path(&self, spare: u64) -> PathBuf {
+        self.dir
+            .join(format!("spare-{}-{spare:012}.seg", self.shard))
+    }
+
+    fn numbers(&self, prefix: &str) -> Result<Vec<u64>, StoreError> {
+        let mut numbers: Vec<u64> = names(&self.dir)?
+            .iter()
+            .filter_map(|name| parse_name(name, prefix))
+            .filter(|(shard, _)| *shard == self.shard)
+            .map(|(_, number)| number)
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The spare files, rising.
+    pub(crate) fn spares(&self) -> Result<Vec<u64>, StoreError> {
+        self.numbers("spare-")
+    }
+
+    /// What a crash left of files being prepared.
+    fn remove_unfinished(&self) -> Result<(), StoreError> {
+        let prefix = format!("spare-{}-", self.shard);
+        for name in names(&self.dir)? {
+            if name.starts_with(&prefix) && name.ends_with(".new") {
+                let path = self.dir.join(&name);
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of every claimed segment.
+    pub(crate) fn release(&mut self) {
+        self.open.clear();
+    }
+
+    /// Makes a spare file of zeros.
+    pub(crate) fn create_spare(
+        &self,
+        spare: u64,
+        bytes: u64,
+        direct: bool,
+    ) -> Result<(), StoreError> {
+        Ok(disk::create_zeroed(&self.spare_path(spare), bytes, direct)?)
+    }
+
+    /// Makes a segment that is no longer needed a spare. False if its length is another than wanted: it is removed.
+    pub(crate) fn recycle(
+        &mut self,
+        segment: u64,
+        spare: u64,
+        bytes: u64,
+    ) -> Result<bool, StoreError> {
+        self.open.remove(&segment);
+        let (from, to) = (self.path(segment), self.spare_path(spare));
+        let length = fs::metadata(&from).map_err(failed("stat", &from))?.len();
+        if length == bytes {
+            fs::rename(&from, &to).map_err(failed("rename", &from))?;
+        } else {
+            fs::remove_file(&from).map_err(failed("remove", &from))?;
+        }
+        disk::sync_dir(&self.dir)?;
+        Ok(length == bytes)
+    }
+
+    /// Removes a spare whose length is another than wanted; gives whether it stays.
+    pub(crate) fn keep_spare(&self, spare: u64, bytes: u64) -> Result<bool, StoreError> {
+        let path = self.spare_path(spare);
+        let fits = fs::metadata(&path).map_err(failed("stat", &path))?.len() == bytes;
+        if !fits {
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(fits)
+    }
+
+    /// Gives a spare its segment's name, its header zeroed before, and opens it for the shard.
+    pub(crate) fn publish(
+        &self,
+        spare: u64,
+        segment: u64,
+        direct: bool,
+        dsync: bool,
+    ) -> Result<File, StoreError> {
+        let (from, to) = (self.spare_path(spare), self.path(segment));
+        let file = disk::open(
+            &from,
+            OpenMode {
+                create: false,
+                direct,
+                dsync,
+            },
+        )?;
+        disk::lock(&file, &from, self.patience.unwrap_or_default())?;
+        file.write_all_at(&AlignedBuf::new(SEGMENT_HEADER_LEN), 0)
+            .map_err(failed("write", &from))?;
+        disk::sync(&file, &from)?;
+        fs::rename(&from, &to).map_err(failed("rename", &from))?;
+        disk::sync_dir(&self.dir)?;
+        Ok(file)
+    }
+
+    /// When a segment was last written.
+    pub(crate) fn written(&self, segment: u64) -> Result<SystemTime, StoreError> {
+        let path = self.path(segment);
+        let time = fs::metadata(&path).and_then(|meta| meta.modified());
+        time.map_err(|error| failed("stat", &path)(error))
+    }
+
+    fn file(&mut self, segment: u64) -> Result<&File, StoreError> {
+        if !self.open.contains_key(&segment) {
+            let path = self.path(segment);
+            let opened = match self.patience {
+                Some(_) => disk::open(&path, BUFFERED).map_err(StoreError::from),
+                None => File::open(&path).map_err(failed("open", &path)),
+            };
+            let file = opened.map_err(|error| match error {
+                StoreError::Disk(DiskError::Path { errno, .. }) if errno.0 == libc::ENOENT => {
+                    StoreError::Missing { segment }
+                }
+                other => other,
+            })?;
+            self.open.insert(segment, file);
+        }
+        self.open
+            .get(&segment)
+            .ok_or(StoreError::Missing { segment })
     }
 }
 
 impl SegmentStore for FileStore {
     fn list(&mut self) -> Result<Vec<u64>, StoreError> {
-        unreachable!("being written")
+        self.numbers("journal-")
     }
-    fn claim(&mut self, _segment: u64) -> Result<u64, StoreError> {
-        unreachable!("being written")
+
+    fn claim(&mut self, segment: u64) -> Result<u64, StoreError> {
+        let (path, patience) = (self.path(segment), self.patience);
+        let file = self.file(segment)?;
+        if let Some(patience) = patience {
+            disk::lock(file, &path, patience)?;
+            disk::sync(file, &path)?;
+        }
+        Ok(file.metadata().map_err(failed("stat", &path))?.len())
     }
-    fn read_at(&mut self, _: u64, _: u64, _: &mut [u8]) -> Result<usize, StoreError> {
-        unreachable!("being written")
+
+    fn read_at(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<usize, StoreError> {
+        let file = self.file(segment)?;
+        let mut done = 0;
+        while done < out.len() {
+            match file.read_at(&mut out[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(len) => done += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(StoreError::Read {
+                        segment,
+                        offset: offset + done as u64,
+                        reason: Errno::of(&error),
+                    });
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Random bytes of the operating system, for a segment's salt.
+pub(crate) fn fresh_salt() -> Result<[u8; 16], StoreError> {
+    let source = Path::new("/dev/urandom");
+    let mut salt = [0; 16];
+    File::open(source)
+        .and_then(|mut file| file.read_exact(&mut salt))
+        .map_err(failed("read", source))?;
+    Ok(salt)
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = fs::read_dir(dir).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => StoreError::NoDirectory {
+            path: dir.to_owned(),
+        },
+        _ => failed("read directory", dir)(error),
+    })?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("read directory", dir))?;
+        // A name that is not UTF-8 is none of ours.
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Shard and number in `<prefix><shard>-<number>.seg`.
+fn parse_name(name: &str, prefix: &str) -> Option<(u32, u64)> {
+    let rest = name.strip_prefix(prefix)?.strip_suffix(".seg")?;
+    let (shard, number) = rest.split_once('-')?;
+    Some((shard.parse().ok()?, number.parse().ok()?))
+}
+
+fn failed(call: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |error| {
+        StoreError::Disk(DiskError::Path {
+            call,
+            path: path.clone(),
+            errno: Errno::of(&error),
+        })
     }
 }
