@@ -208,7 +208,7 @@ fn matches(when: &mut When, matched: &mut u64, subject: &Subject, random: &mut u
         return false;
     }
     *matched += 1;
-    if when.nth.is_some_and(|nth| *matched % nth != 0) {
+    if when.nth.is_some_and(|nth| !matched.is_multiple_of(nth)) {
         return false;
     }
     if let Some(left) = &mut when.left {

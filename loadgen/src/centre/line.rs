@@ -201,7 +201,7 @@ impl Line {
 
     /// Position of an outward route within the contract.
     pub fn slot(&self, route: u16) -> Option<usize> {
-        (route >= 2 && route % 2 == 0 && route <= self.route_max())
+        (route >= 2 && route.is_multiple_of(2) && route <= self.route_max())
             .then(|| usize::from(route / 2 - 1))
     }
 
