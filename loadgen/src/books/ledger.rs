@@ -47,3 +47,53 @@ fn entry(entry: &Entry) -> CentreEntry {
             .any(|anomaly| entry.anomalies & anomaly.bit() != 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use codec::cafis::mti::Mti;
+    use codec::cafis::section::TransactionKey;
+
+    use super::*;
+    use crate::centre::ledger::{CancelledBy, NO_CODE};
+
+    /// A cancellation counts whether the centre did it or took it over, and a doubled sequence is a fault.
+    #[test]
+    fn cancellations_and_faults_are_taken_over() {
+        let plain = Entry {
+            key: TransactionKey([b'1'; 24]),
+            line: 0,
+            day: 30,
+            sequence: 17,
+            route: 2,
+            mti: Mti(3110),
+            outcome: Outcome::Abnormal(Code(*b"C12")),
+            request_us: 1,
+            report_us: 2,
+            centre_seq: 3,
+            cancelled: None,
+            cancel_code: NO_CODE,
+            faults: 0,
+            anomalies: 0,
+            image: 0,
+        };
+        let ours = entry(&plain);
+        assert_eq!(
+            (ours.mti, ours.outcome, ours.undone, ours.faulty),
+            (*b"3110", CentreOutcome::Abnormal(*b"C12"), false, false)
+        );
+        let undone = Entry {
+            cancelled: Some(CancelledBy::Command(Mti(8930))),
+            ..plain.clone()
+        };
+        let taken_over = Entry {
+            cancel_code: Code(*b"C50"),
+            ..plain.clone()
+        };
+        assert!(entry(&undone).undone && entry(&taken_over).undone);
+        let doubled = Entry {
+            anomalies: Anomaly::DuplicateSequence.bit(),
+            ..plain
+        };
+        assert!(entry(&doubled).faulty);
+    }
+}

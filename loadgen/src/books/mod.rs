@@ -6,6 +6,7 @@
 pub mod app;
 pub mod compare;
 pub mod entry;
+pub mod journal;
 pub mod ledger;
 pub mod rules;
 
@@ -30,6 +31,9 @@ pub struct BooksArgs {
     /// The centre's ledger, from `loadgen centre --ledger`
     #[arg(long, value_name = "FILE")]
     pub ledger: PathBuf,
+    /// The daemon's journal directory; without it two books are compared
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
     /// How many disagreements to list
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub list: usize,
@@ -47,6 +51,14 @@ pub enum BooksError {
     /// The centre's ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::LedgerError),
+    /// The journal.
+    #[error("{}: {source}", path.display())]
+    Journal {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: journal::JournalError,
+    },
     /// The findings could not be written.
     #[error("{}: {source}", path.display())]
     File {
@@ -86,6 +98,13 @@ pub fn run(args: &BooksArgs) -> Result<Findings, BooksError> {
         books.app.append(&mut app::read(path)?);
     }
     books.centre = ledger::read(&args.ledger)?;
+    if let Some(path) = &args.journal {
+        let read = journal::read(path).map_err(|source| BooksError::Journal {
+            path: path.clone(),
+            source,
+        })?;
+        books.journal = Some(read);
+    }
     let findings = compare(books, args.list);
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&findings).map_err(io::Error::other);

@@ -27,7 +27,7 @@ const BACKLOG_MAX: usize = 256 * 1024;
 /// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 1024;
 /// Sends of one turn. After these the sockets are served, so that a burst does not hold up the answers.
-const SENDS_MAX: usize = 4096;
+const SENDS_MAX: usize = 16_384;
 /// How long a broken connection rests before it is made anew.
 const RECONNECT_NS: u64 = 100_000_000;
 
@@ -112,6 +112,8 @@ pub(crate) struct Style {
     pub(crate) spin: bool,
     /// A broken connection is made anew.
     pub(crate) reconnect: bool,
+    /// Due sends are gathered for this long, so that a high rate does not cost a system call a request.
+    pub(crate) gather_ns: u64,
 }
 
 /// What the loop counted besides the tally.
@@ -147,6 +149,7 @@ pub(crate) struct Drive<T> {
     style: Style,
     in_flight: usize,
     next_serial: u64,
+    send_from_ns: u64,
     counters: Counters,
 }
 
@@ -173,6 +176,7 @@ impl<T: Talk> Drive<T> {
             style,
             in_flight: 0,
             next_serial: 0,
+            send_from_ns: 0,
             counters: Counters::default(),
         };
         for (at, (endpoint, talk)) in ports.into_iter().enumerate() {
@@ -292,7 +296,8 @@ impl<T: Talk> Drive<T> {
                 return 0;
             }
             let next = pacer.next_ns(now - base_ns);
-            wake = wake.min(next.map_or(u64::MAX, |next| base_ns + next));
+            let next = next.map_or(u64::MAX, |next| (base_ns + next).max(self.send_from_ns));
+            wake = wake.min(next);
         }
         for at in &self.held {
             let port = &self.ports[*at];
@@ -339,6 +344,9 @@ impl<T: Talk> Drive<T> {
     }
 
     fn send_due(&mut self, now: u64, base_ns: u64, pacer: &mut Pacer) {
+        if now < self.send_from_ns {
+            return;
+        }
         for _ in 0..SENDS_MAX {
             let Some(at) = self.next_port(now) else {
                 pacer.block();
@@ -355,6 +363,7 @@ impl<T: Talk> Drive<T> {
                     self.number(intended_ns)
                 }
             };
+            self.send_from_ns = now + self.style.gather_ns;
             self.ring.pop_front();
             let port = &mut self.ports[at];
             port.in_ring = false;
@@ -548,29 +557,33 @@ impl<T: Talk> Drive<T> {
         Ok(())
     }
 
-    /// The time is up: what is open was not answered, and what was due and found no room was never sent.
-    pub(crate) fn give_up(
+    /// The time for answers is up: what is open was not answered.
+    pub(crate) fn end_open(&mut self, base_ns: u64, tally: &mut Tally, sink: Sink<'_>) {
+        for port in &mut self.ports {
+            port.talk.abandon(Outcome::Unanswered, &mut self.done);
+        }
+        self.settle(base_ns, tally, sink);
+    }
+
+    /// The time for sending is up: what was due and found no room was never sent, and is counted as that.
+    pub(crate) fn end_unsent(
         &mut self,
         base_ns: u64,
         pacer: &mut Pacer,
         tally: &mut Tally,
         sink: Sink<'_>,
     ) {
-        for port in &mut self.ports {
-            port.talk.abandon(Outcome::Unanswered, &mut self.done);
-        }
-        self.settle(base_ns, tally, sink);
         let now = self.now() - base_ns;
         while let Some(order) = self.again.pop_front() {
             tally.record(Outcome::Unsent, order.intended_ns, now);
             sink(order.serial, Outcome::Unsent);
         }
-        if pacer.is_open() {
-            while let Some(intended_ns) = pacer.take(now) {
-                let order = self.number(intended_ns);
-                tally.record(Outcome::Unsent, intended_ns, now);
-                sink(order.serial, Outcome::Unsent);
-            }
+        while pacer.is_open()
+            && let Some(intended_ns) = pacer.take(now)
+        {
+            let order = self.number(intended_ns);
+            tally.record(Outcome::Unsent, intended_ns, now);
+            sink(order.serial, Outcome::Unsent);
         }
     }
 

@@ -109,6 +109,11 @@ pub fn run(args: &RunArgs, live: &mut dyn Write) -> Result<RunReport, RunError> 
     let style = Style {
         spin: args.spin,
         reconnect: !args.no_reconnect,
+        gather_ns: if args.closed {
+            0
+        } else {
+            args.gather_us * 1000
+        },
     };
     let mut heading = Heading {
         installer: String::from_utf8_lossy(&identity.installer).into_owned(),
@@ -226,6 +231,7 @@ fn times(args: &RunArgs) -> Result<Times, OptionError> {
         warmup_ns,
         measured_ns,
         drain_ns,
+        send_backlog: args.search.is_none(),
     })
 }
 

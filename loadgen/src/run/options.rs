@@ -139,6 +139,9 @@ pub struct RunArgs {
     /// Never sleep: poll the sockets all the time
     #[arg(long)]
     pub spin: bool,
+    /// Gather due sends for so many microseconds, so that a high rate costs fewer system calls; counts as lag
+    #[arg(long, default_value_t = 20, value_name = "US")]
+    pub gather_us: u64,
     /// The run is invalid if the generator's own lag passes this many microseconds at p99
     #[arg(long, default_value_t = 1000, value_name = "US")]
     pub lag_p99_us: u64,

@@ -26,6 +26,9 @@ pub(crate) struct Times {
     pub(crate) warmup_ns: u64,
     pub(crate) measured_ns: u64,
     pub(crate) drain_ns: u64,
+    /// What is due but unsent at the end is still sent while it drains. A search has no use for that: the rate was
+    /// too high, and the answer is known.
+    pub(crate) send_backlog: bool,
 }
 
 /// What a part brought.
@@ -65,11 +68,14 @@ pub(crate) fn run<T: Talk>(
             // Whole seconds, even after a turn that was long.
             tick_ns = now_ns - now_ns % TICK_NS;
         }
-        if pacer.finished(now_ns) && !drive.busy() {
-            break;
+        let drained = now_ns >= end_ns + times.drain_ns;
+        if now_ns >= end_ns && (drained || !times.send_backlog) {
+            drive.end_unsent(base_ns, &mut pacer, &mut tally, &mut *out.sink);
         }
-        if now_ns >= end_ns + times.drain_ns {
-            drive.give_up(base_ns, &mut pacer, &mut tally, &mut *out.sink);
+        if drained {
+            drive.end_open(base_ns, &mut tally, &mut *out.sink);
+        }
+        if pacer.finished(now_ns) && !drive.busy() {
             break;
         }
         drive.turn(
