@@ -181,6 +181,10 @@ fn a_deaf_daemon_is_survived() {
     assert!(unanswered > 0, "{report}");
     assert_eq!(approved + unanswered + unsent, 30_000);
     assert_eq!(report.sent + unsent, 30_000);
+    assert!(
+        unsent == 0 || report.lag.max_us < 500_000.0,
+        "waiting for room is no lag: {report}"
+    );
 }
 
 /// Requests without an answer end as unanswered when the drain is over; a link that breaks loses what was open on it

@@ -574,6 +574,8 @@ impl<T: Talk> Drive<T> {
         sink: Sink<'_>,
     ) {
         let now = self.now() - base_ns;
+        // Had there been room until now, they would be late by the generator's fault; there was none.
+        pacer.unblock(now);
         while let Some(order) = self.again.pop_front() {
             tally.record(Outcome::Unsent, order.intended_ns, now);
             sink(order.serial, Outcome::Unsent);

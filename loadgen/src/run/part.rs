@@ -12,6 +12,9 @@ use super::tally::Tally;
 /// The interval of the live line and of the interval log.
 const TICK_NS: u64 = 1_000_000_000;
 
+/// How long a part that does not send its backlog still sends what was due at its very end.
+const BACKLOG_GRACE_NS: u64 = 100_000_000;
+
 /// Where the seconds of a part go.
 pub(crate) struct Outputs<'a> {
     /// A line a second, if wanted.
@@ -57,6 +60,12 @@ pub(crate) fn run<T: Talk>(
     out: &mut Outputs<'_>,
 ) -> Result<Part, PartError> {
     let end_ns = times.warmup_ns + times.measured_ns;
+    let drain_until = end_ns + times.drain_ns;
+    let send_until = if times.send_backlog {
+        drain_until
+    } else {
+        drain_until.min(end_ns + BACKLOG_GRACE_NS)
+    };
     let mut tally = Tally::new(times.warmup_ns, end_ns);
     drive.take_counters();
     let base_ns = drive.now();
@@ -68,22 +77,23 @@ pub(crate) fn run<T: Talk>(
             // Whole seconds, even after a turn that was long.
             tick_ns = now_ns - now_ns % TICK_NS;
         }
-        let drained = now_ns >= end_ns + times.drain_ns;
-        if now_ns >= end_ns && (drained || !times.send_backlog) {
+        if now_ns >= send_until {
             drive.end_unsent(base_ns, &mut pacer, &mut tally, &mut *out.sink);
         }
-        if drained {
+        if now_ns >= drain_until {
             drive.end_open(base_ns, &mut tally, &mut *out.sink);
         }
         if pacer.finished(now_ns) && !drive.busy() {
             break;
         }
+        let wakes = [tick_ns + TICK_NS, send_until, drain_until];
+        let wake_ns = wakes.into_iter().filter(|wake| *wake > now_ns).min();
         drive.turn(
             base_ns,
             &mut pacer,
             &mut tally,
             &mut *out.sink,
-            tick_ns + TICK_NS,
+            wake_ns.unwrap_or(now_ns),
         )?;
     }
     let now_ns = drive.now() - base_ns;

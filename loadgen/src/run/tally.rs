@@ -162,8 +162,13 @@ impl Tally {
     /// Transactions that ended a second while the run was measured, whatever they were meant for.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        let seconds = (self.until_ns - self.from_ns) as f64 / 1e9;
-        self.ended_within as f64 / seconds
+        self.ended_within as f64 / self.seconds()
+    }
+
+    /// How long was measured.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        (self.until_ns - self.from_ns) as f64 / 1e9
     }
 
     /// Transactions that were meant for the warm-up and ended.
