@@ -23,6 +23,9 @@ pub mod store;
 mod track;
 pub mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// Number of a record, from 1, rising by one over all segments of a shard; 0 stands before the first.

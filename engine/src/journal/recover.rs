@@ -23,7 +23,7 @@ pub struct Recovered {
     pub start: StartPoint,
     /// The last record that counts; 0 if there is none.
     pub last_record: RecordNo,
-    /// Segments that hold records that count, rising; older ones than the newest checkpoint included.
+    /// Segments of the journal, rising: those that recovery went by, and every older one, unread.
     pub kept: Vec<u64>,
     /// Segments that hold nothing that counts: prepared and never used, or their header never became durable.
     pub unused: Vec<u64>,
