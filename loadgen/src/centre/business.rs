@@ -7,7 +7,7 @@ use codec::cafis::fault::make_image;
 use codec::cafis::header::{Assigned, Header, data};
 use codec::cafis::mti::{Kind, Mti, is_turnaround, lookup};
 use codec::cafis::report;
-use codec::cafis::section::Section10;
+use codec::cafis::section::{Section10, TransactionKey};
 
 use super::behaviour::Decision;
 use super::checks::{self, Code, Facts, IssuerState, Last};
@@ -43,23 +43,7 @@ impl Sim {
         let (route, sequence) = (facts.route, facts.sequence);
         let failure = checks::first_failure(&checks::GENERAL, &facts);
         let accepted = failure.is_none_or(Code::assigns);
-        let mut entry = Entry {
-            key: common.key(),
-            line: position as u16,
-            day: day_of(header),
-            sequence: sequence.unwrap_or(0),
-            route: route.unwrap_or(0),
-            mti,
-            outcome: Outcome::None,
-            request_us: self.now.us,
-            report_us: 0,
-            centre_seq: 0,
-            cancelled: None,
-            cancel_code: NO_CODE,
-            faults: 0,
-            anomalies: 0,
-            image: 0,
-        };
+        let mut entry = self.blank_entry(position, header, common.key());
         let assigned = if accepted {
             let (assigned, number) = self.assign(position, b'1');
             entry.centre_seq = number;
@@ -119,6 +103,27 @@ impl Sim {
             day: header.originator_day(),
         };
         self.wait(position, slot, waiting, wait_ns);
+    }
+
+    /// The ledger's entry of a request that has just come.
+    fn blank_entry(&self, line: usize, header: &Header<'_>, key: TransactionKey) -> Entry {
+        Entry {
+            key,
+            line: line as u16,
+            day: day_of(header),
+            sequence: header.sequence().unwrap_or(0),
+            route: header.route().unwrap_or(0),
+            mti: header.mti(),
+            outcome: Outcome::None,
+            request_us: self.now.us,
+            report_us: 0,
+            centre_seq: 0,
+            cancelled: None,
+            cancel_code: NO_CODE,
+            faults: 0,
+            anomalies: 0,
+            image: 0,
+        }
     }
 
     /// Leaves a message waiting for the issuer on its route.

@@ -32,13 +32,12 @@ impl Sim {
         let position = usize::from(self.sessions[session as usize].line);
         let mti = header.mti();
         let confirm = matches!(mti, Mti::CANCEL_CONFIRM | Mti::CANCEL_CONFIRM_AGAIN);
-        let table = if confirm {
-            self.stats.confirms += 1;
-            &checks::CONFIRM[..]
+        let (table, count) = if confirm {
+            (&checks::CONFIRM[..], &mut self.stats.confirms)
         } else {
-            self.stats.cancels += 1;
-            &checks::CANCEL[..]
+            (&checks::CANCEL[..], &mut self.stats.cancels)
         };
+        *count += 1;
         // The issuer fields of a turnaround's fault command may be zero as the request's were (8.2).
         let facts = self.facts(position, frame, header, over_long, true);
         let failure = checks::first_failure(table, &facts);
