@@ -461,7 +461,7 @@ impl Core {
         while let Some(tx) = self.txs.get(at) {
             let next = tx.next;
             // After a restart the report is masked on record and is not handed out again; an ACK of it still counts.
-            if tx.phase == Phase::Reported && !tx.given_up && self.grace_over {
+            if tx.phase == Phase::Reported && !tx.given_up && !tx.in_recovery {
                 self.report_frame(at, frame::FLAG_AGAIN, out);
             }
             at = next;

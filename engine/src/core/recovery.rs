@@ -199,6 +199,7 @@ impl Core {
         while let Some(index) =
             self.oldest(line, |tx| tx.in_recovery && tx.phase == Phase::Reported)
         {
+            self.end_request(index, out);
             self.settle_undelivered(index, Cause::Recovery, out);
         }
     }

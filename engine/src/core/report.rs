@@ -204,10 +204,12 @@ impl Core {
             Some(_) => rc::TIME_OUT,
             None => {
                 let token = self.apis.slots[api as usize].token;
-                let settled = self.recent.by_request(&token, head.request);
-                settled
-                    .filter(|old| old.outcome == Outcome::Delivered)
-                    .map_or(rc::TIME_OUT, |_| rc::OK)
+                match self.recent.by_request(&token, head.request) {
+                    Some(old) if old.outcome == Outcome::Delivered => rc::OK,
+                    Some(_) => rc::TIME_OUT,
+                    // Forgotten: it may have been delivered, so the application has to ask by its key.
+                    None => rc::ERROR_SOCKET,
+                }
             }
         };
         let head = Head {

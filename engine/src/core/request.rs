@@ -115,7 +115,8 @@ impl Core {
             out.link(link, Gate::Durable, &accepted, [&[], &[]]);
             if self.txs[index].given_up || self.txs[index].in_cascade() {
                 self.ended(link, head, rc::TIME_OUT, Gate::Durable, out);
-            } else if self.txs[index].phase == Phase::Reported {
+            } else if self.txs[index].phase == Phase::Reported && !self.txs[index].in_recovery {
+                // A report of before a stop is masked on record: an ACK of it counts, but it is not handed out.
                 self.report_frame(index, frame::FLAG_AGAIN, out);
             }
             return true;
@@ -141,8 +142,9 @@ impl Core {
                 out.link(link, Gate::Durable, &head, [&[], &[]]);
             }
             Some((_, code)) => self.ended(link, head, code, Gate::Durable, out),
-            // Settled too long ago to be remembered by its id: its key finds it in the journal.
-            None => self.ended(link, head, rc::TIME_OUT, Gate::Durable, out),
+            // Settled too long ago to be remembered by its id. RC_TIME_OUT would say that the daemon settles it, and
+            // it may have been delivered: the application asks by its key, which the journal finds.
+            None => self.ended(link, head, rc::ERROR_SOCKET, Gate::Durable, out),
         }
         true
     }
