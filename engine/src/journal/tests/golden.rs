@@ -23,7 +23,7 @@ fn bytes_are_as_they_were() {
         route: 2,
         flags: 0,
         sequence: 123,
-        cut_date: 2026_11_30,
+        cut_date: 20_261_130,
         api: [9; 16],
         request: 7,
         image: &image,
