@@ -1,0 +1,56 @@
+//! `cargo xtask test` and `cargo xtask ci`.
+
+use clap::Args;
+
+use crate::Failure;
+use crate::build::{cargo, need_cc, on_path, run};
+
+/// Options of `cargo xtask test`.
+#[derive(Args, Clone, Debug)]
+pub struct TestArgs {
+    /// Names of tests to run, or further options of the test runner, as after `cargo nextest run` or `cargo test`
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "FILTER"
+    )]
+    rest: Vec<String>,
+}
+
+/// Builds the programs and libfxapi.so, which some tests start or load, then runs every test. The runner's summary comes
+/// last, because that is where CI looks for it.
+///
+/// # Errors
+/// Something does not build, or a test fails.
+pub fn test(args: &TestArgs) -> Result<(), Failure> {
+    need_cc()?;
+    run(cargo(&["build", "--workspace", "--bins", "--lib"]))?;
+    let nextest = on_path("cargo-nextest").is_some();
+    let mut tests = if nextest {
+        if args.rest.is_empty() {
+            run(cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
+        }
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+    } else {
+        cargo(&["test", "--workspace", "--no-fail-fast"])
+    };
+    tests.args(&args.rest);
+    run(tests)
+}
+
+/// Formatting, lints and tests.
+///
+/// # Errors
+/// The first of them that fails.
+pub fn ci() -> Result<(), Failure> {
+    run(cargo(&["fmt", "--all", "--check"]))?;
+    run(cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    test(&TestArgs { rest: Vec::new() })
+}
