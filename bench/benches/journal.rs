@@ -10,6 +10,7 @@ use engine::core::fact::{
 use engine::journal::buffer::AlignedBuf;
 use engine::journal::durable::{Prefix, Synced};
 use engine::journal::recover::recover;
+use engine::journal::search::search_store;
 use engine::journal::segment::NewSegment;
 use engine::journal::store::mem::MemStore;
 use engine::journal::writer::{StartPoint, Writer, WriterConfig};
@@ -221,6 +222,13 @@ fn recovery(c: &mut Criterion) {
             let mut sum = 0;
             let found = recover(&mut disk, 0, &mut |_, head, _| sum += head.tx);
             (found.expect("the journal is good").facts, sum)
+        });
+    });
+    group.bench_function("64 MiB, searched for a key that is not there", |b| {
+        b.iter(|| {
+            search_store(&mut disk, 0, [0x31; 24])
+                .expect("the journal is good")
+                .is_none()
         });
     });
     group.finish();
