@@ -49,6 +49,16 @@ impl Links {
         };
     }
 
+    /// Links in use.
+    pub(super) fn count(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.id.is_some()).count()
+    }
+
+    /// Requests that they have outstanding.
+    pub(super) fn outstanding(&self) -> u32 {
+        self.slots.iter().map(|slot| slot.outstanding).sum()
+    }
+
     fn down(&mut self, link: LinkId) -> Option<Link> {
         let slot = self
             .slots

@@ -329,6 +329,43 @@ impl Timer {
     }
 }
 
+/// How full the tables are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Transactions that are not settled.
+    pub transactions: usize,
+    /// Running timers.
+    pub timers: usize,
+    /// Links.
+    pub links: usize,
+    /// Requests that links have outstanding.
+    pub outstanding: u32,
+    /// API sessions.
+    pub api_sessions: usize,
+    /// Routes that are taken.
+    pub routes_busy: u32,
+    /// Routes that are held.
+    pub routes_held: u32,
+    /// Escalated transactions.
+    pub escalated: u32,
+    /// Transactions of recovery runs.
+    pub in_recovery: u32,
+    /// Requests and cancels that wait for a route.
+    pub waiting: usize,
+    /// Orders that wait for an answer, searches of the journal included.
+    pub orders: usize,
+    /// Requests of the centre that wait for an application.
+    pub inward: usize,
+}
+
+impl Usage {
+    /// Whether all is settled and every application has left.
+    #[must_use]
+    pub fn is_baseline(&self) -> bool {
+        *self == Usage::default()
+    }
+}
+
 /// All state of one shard.
 pub struct Core {
     cfg: CoreConfig,
@@ -438,6 +475,31 @@ impl Core {
     #[must_use]
     pub fn next_timer_ns(&self) -> Option<u64> {
         self.wheel.next_ns()
+    }
+
+    /// How full the tables are.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage {
+            transactions: self.txs.open(),
+            timers: self.wheel.len(),
+            links: self.links.count(),
+            outstanding: self.links.outstanding(),
+            api_sessions: self.apis.open,
+            orders: self.lookups.count(),
+            ..Usage::default()
+        };
+        for line in &self.lines {
+            usage.routes_busy += u32::from(line.routes.busy());
+            usage.routes_held += u32::from(line.routes.held);
+            usage.escalated += line.escalated;
+            usage.in_recovery += line.in_recovery;
+            usage.waiting += line.buffered.len() + line.cancel_queue.len();
+            usage.inward += line.inward.len();
+            let orders = [&line.sign_on_orders, &line.sign_off_orders, &line.recovery_orders];
+            usage.orders += orders.into_iter().flatten().flatten().count();
+        }
+        usage
     }
 
     fn tick<O: Output>(&mut self, out: &mut O) {

@@ -56,6 +56,11 @@ impl Lookups {
     pub(super) fn new() -> Lookups {
         Lookups([None; LOOKUPS])
     }
+
+    /// Searches under way.
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
 }
 
 /// How far an orderly stop is.

@@ -282,8 +282,9 @@ pub struct Txs {
     open: usize,
 }
 
-/// Bytes of an arena piece.
-const PIECE: usize = FRAME_MAX;
+/// Bytes of an arena piece: a frame, and one cache line more, so that the fronts of pieces do not all fall into the
+/// same few sets of the cache.
+const PIECE: usize = FRAME_MAX + 64;
 
 impl Txs {
     /// A table for `capacity` transactions; no memory is taken later.
