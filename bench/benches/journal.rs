@@ -226,7 +226,7 @@ fn recovery(c: &mut Criterion) {
     });
     group.bench_function("64 MiB, searched for a key that is not there", |b| {
         b.iter(|| {
-            search_store(&mut disk, 0, [0x31; 24])
+            search_store(&mut disk, 0, None, [0x31; 24])
                 .expect("the journal is good")
                 .is_none()
         });

@@ -41,7 +41,7 @@ impl OwnedFound {
 /// Answers searches until the last shard is gone.
 pub(super) fn serve(jobs: &Receiver<Job>, dir: &Path, shards: &[Reach]) {
     for job in jobs {
-        let found = match search::search(dir, job.shard as u32, job.key) {
+        let found = match search::search(dir, job.shard as u32, Some(job.line), job.key) {
             Ok(found) => found.map(|found| gather(&found)),
             Err(error) => {
                 log::error!("search of the journal: {error}");

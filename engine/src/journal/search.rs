@@ -61,12 +61,17 @@ pub struct Found {
     pub read: Tally,
 }
 
-/// Finds the newest transaction of a key that is not settled, else the newest.
+/// Finds the newest transaction of a key that is not settled, else the newest; of one line only, or of any.
 ///
 /// # Errors
 /// The directory cannot be read, or the journal is damaged.
-pub fn search(dir: &Path, shard: u32, key: [u8; 24]) -> Result<Option<Found>, RecoverError> {
-    search_store(&mut FileStore::read_only(dir, shard)?, shard, key)
+pub fn search(
+    dir: &Path,
+    shard: u32,
+    line: Option<u32>,
+    key: [u8; 24],
+) -> Result<Option<Found>, RecoverError> {
+    search_store(&mut FileStore::read_only(dir, shard)?, shard, line, key)
 }
 
 /// [`search`] in any store.
@@ -76,12 +81,13 @@ pub fn search(dir: &Path, shard: u32, key: [u8; 24]) -> Result<Option<Found>, Re
 pub fn search_store(
     store: &mut dyn SegmentStore,
     shard: u32,
+    line: Option<u32>,
     key: [u8; 24],
 ) -> Result<Option<Found>, RecoverError> {
     let mut read = Tally::default();
     let mut found: BTreeMap<u64, Vec<OwnedRecord>> = BTreeMap::new();
     for segment in store.list()?.into_iter().rev() {
-        let older = facts_of(store, shard, segment, key, &mut read)?;
+        let older = facts_of(store, shard, segment, (line, key), &mut read)?;
         for (tx, mut facts) in older {
             let newer = found.entry(tx).or_default();
             facts.append(newer);
@@ -101,7 +107,7 @@ fn facts_of(
     store: &mut dyn SegmentStore,
     shard: u32,
     segment: u64,
-    key: [u8; 24],
+    (line, key): (Option<u32>, [u8; 24]),
     read: &mut Tally,
 ) -> Result<BTreeMap<u64, Vec<OwnedRecord>>, RecoverError> {
     let mut facts: BTreeMap<u64, Vec<OwnedRecord>> = BTreeMap::new();
@@ -110,7 +116,9 @@ fn facts_of(
         let begins = matches!(record.fields.kind, REQUEST | OPEN);
         let ours = tx != 0
             && (facts.contains_key(&tx)
-                || begins && record.fact().is_ok_and(|fact| key_of(&fact) == Some(key)));
+                || begins
+                    && line.is_none_or(|line| line == record.fields.line)
+                    && record.fact().is_ok_and(|fact| key_of(&fact) == Some(key)));
         if ours {
             facts.entry(tx).or_default().push(OwnedRecord {
                 number: record.number,

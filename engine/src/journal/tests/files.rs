@@ -425,7 +425,7 @@ fn transactions_are_found_by_key() {
     }
     live.open = Some((image.clone(), report.clone()));
     live.fill(200);
-    let look = |sequence| search(&dir.0, SHARD, key(sequence)).expect("the journal is good");
+    let look = |sequence| search(&dir.0, SHARD, None, key(sequence)).expect("the journal is good");
     let found = look(77).expect("it is there");
     assert_eq!(
         (found.tx, found.state, found.settled),
