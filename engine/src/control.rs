@@ -28,13 +28,16 @@ pub enum Message {
     },
 }
 
+/// A notice with its shard and line.
+type Noticed = (usize, u32, Notice);
+
 /// Notices that may wait for the log.
 const NOTICES: usize = 65_536;
 
 /// A shard's way to the control side.
 pub struct Console {
     shard: usize,
-    notices: SyncSender<(usize, u32, Notice)>,
+    notices: SyncSender<Noticed>,
     searches: Sender<search::Job>,
     lost: u64,
 }
@@ -66,10 +69,7 @@ impl Console {
 
 /// The control side's ends of the shards' channels.
 pub struct Control {
-    notices: (
-        SyncSender<(usize, u32, Notice)>,
-        Receiver<(usize, u32, Notice)>,
-    ),
+    notices: (SyncSender<Noticed>, Receiver<Noticed>),
     searches: (Sender<search::Job>, Receiver<search::Job>),
     shards: Vec<(Sender<Message>, Option<Receiver<Message>>)>,
 }

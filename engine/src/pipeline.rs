@@ -271,6 +271,12 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
         self.prefix.synced().record
     }
 
+    /// Frames and orders that wait for their record.
+    pub fn waiting(&self) -> usize {
+        let left = |chunk: &Chunk| chunk.entries.len() - chunk.gone;
+        self.out.waiting.iter().map(left).sum()
+    }
+
     /// Whether anything waits to be written.
     pub fn has_pending(&self) -> bool {
         self.out.writer.pending_bytes() > 0

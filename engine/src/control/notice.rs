@@ -2,10 +2,11 @@
 
 use std::sync::mpsc::Receiver;
 
+use super::Noticed;
 use crate::core::Notice;
 
 /// Writes notices until the last shard is gone.
-pub(super) fn write_all(notices: &Receiver<(usize, u32, Notice)>, lines: &[(u32, String)]) {
+pub(super) fn write_all(notices: &Receiver<Noticed>, lines: &[(u32, String)]) {
     for (shard, line, notice) in notices {
         let name = lines
             .iter()

@@ -63,7 +63,7 @@ impl Sessions {
     }
 
     /// The session whose turn it is.
-    pub fn next(&mut self) -> Option<SessionId> {
+    pub fn next_in_turn(&mut self) -> Option<SessionId> {
         if self.count == 0 {
             return None;
         }
@@ -113,7 +113,7 @@ impl Routes {
 
     /// Place in the table of an outward route number.
     fn place(&self, number: u16) -> Option<usize> {
-        (number >= 2 && number % 2 == 0)
+        (number >= 2 && number.is_multiple_of(2))
             .then(|| usize::from(number / 2 - 1))
             .filter(|at| *at < self.table.len())
     }

@@ -448,7 +448,7 @@ impl Core {
         let line = &mut self.lines[usize::from(send.line.0)];
         let session = match send.session {
             Some(session) => line.sessions.contains(session).then_some(session),
-            None => line.sessions.next(),
+            None => line.sessions.next_in_turn(),
         }?;
         if let Some(tx) = send.tx {
             let (t31, t32) = (line.cfg.t31_ns, line.cfg.t32_ns);
@@ -496,7 +496,11 @@ impl Core {
             usage.in_recovery += line.in_recovery;
             usage.waiting += line.buffered.len() + line.cancel_queue.len();
             usage.inward += line.inward.len();
-            let orders = [&line.sign_on_orders, &line.sign_off_orders, &line.recovery_orders];
+            let orders = [
+                &line.sign_on_orders,
+                &line.sign_off_orders,
+                &line.recovery_orders,
+            ];
             usage.orders += orders.into_iter().flatten().flatten().count();
         }
         usage

@@ -82,14 +82,18 @@ impl Recent {
     #[must_use]
     pub fn by_key(&self, line: LineNo, key: &[u8; 24]) -> Option<&Settled> {
         let at = self.by_key[place(&self.by_key, hash(key))];
-        self.ring.get(at as usize).filter(|old| old.line == line && old.key == *key)
+        self.ring
+            .get(at as usize)
+            .filter(|old| old.line == line && old.key == *key)
     }
 
     /// The settled transaction of a client request.
     #[must_use]
     pub fn by_request(&self, token: &[u8; 16], request: u64) -> Option<&Settled> {
         let at = self.by_request[place(&self.by_request, request_hash(token, request))];
-        self.ring.get(at as usize).filter(|old| old.request == request && old.token == *token)
+        self.ring
+            .get(at as usize)
+            .filter(|old| old.request == request && old.token == *token)
     }
 }
 

@@ -30,12 +30,10 @@ impl Core {
             self.ended(link, head, rc::NO_SESSION_ID, Gate::Now, out);
             return Ok(());
         };
-        if head.flags & frame::FLAG_AGAIN != 0
-            || head.request <= self.apis.slots[api as usize].highest
-        {
-            if self.send_again(link, api, head, out) {
-                return Ok(());
-            }
+        let maybe_known = head.flags & frame::FLAG_AGAIN != 0
+            || head.request <= self.apis.slots[api as usize].highest;
+        if maybe_known && self.send_again(link, api, head, out) {
+            return Ok(());
         }
         let code = match self.admit(link, line, &send) {
             Ok(Admission::Request) => return self.new_request(link, line, api, head, &send, out),
