@@ -86,14 +86,14 @@ pub fn summary(contestant: &str, runs: &[Measured]) -> Summary {
 pub fn print_table(title: &str, summaries: &[Summary], runs: &[Measured]) {
     println!("\n{title}");
     println!(
-        "{:<26}{:>9}{:>9}{:>9}{:>9}   CPU s per million: {:<19}{:<19}machine",
+        "{:<26}{:>9}{:>9}{:>9}{:>9}   CPU s per million: {:<20} {:<20} machine",
         "", "TPS", "p50 us", "p99", "p99.9", "process", "+ kernel threads"
     );
     for row in summaries {
         let cost =
             |cost: &Median| format!("{:.2} ({:.2}-{:.2})", cost.median, cost.least, cost.most);
         println!(
-            "{:<26}{:>9.0}{:>9.0}{:>9.0}{:>9.0}                      {:<19}{:<19}{}",
+            "{:<26}{:>9.0}{:>9.0}{:>9.0}{:>9.0}                      {:<20} {:<20} {}",
             row.contestant,
             row.tps.median,
             row.p50_us.median,

@@ -151,7 +151,7 @@ fn figures(
 ) -> Measured {
     let at_rest = |ns: u64| ns as f64 * used.wall_ns as f64 / rest.wall_ns.max(1) as f64;
     let million = report.sent.max(1) as f64 / 1e6;
-    let seconds = |ns: f64| ns.max(0.0) / 1e9 / million;
+    let seconds = |ns: f64| ns / 1e9 / million;
     let kernel = used.kernel_ns as f64 - at_rest(rest.kernel_ns);
     let load = (load_ns + used.far_ns + used.own_ns) as f64;
     let busy_at_rest = at_rest(rest.busy_ns.saturating_sub(rest.own_ns));
@@ -159,6 +159,7 @@ fn figures(
         contestant: contestant.name.clone(),
         process: seconds(used.middle_ns as f64),
         with_kernel: seconds(used.middle_ns as f64 + kernel.max(0.0)),
+        // Below nothing when the rest was not at rest: then it says so.
         machine: seconds(used.busy_ns as f64 - busy_at_rest - load),
         rest: rest.idle_share(),
         report,
