@@ -39,8 +39,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(4);
 const SILENCE: Duration = Duration::from_millis(5600);
 /// How long the rest may take after the load's last second: requests that waited, and the cascade.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
-/// Journal records that are shown.
-const RECORDS: usize = 8;
+/// Characters of a line that are shown.
+const WIDTH: usize = 150;
 /// Lines of the daemon's log that are shown of each kind.
 const LOG_LINES: usize = 3;
 
@@ -54,6 +54,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let dir = fresh_dir("demo")?;
     let plan = Plan {
         routes: ROUTES,
+        retention_days: 1,
         timers: TIMERS,
         cascade: CASCADE,
         ..Plan::default()
@@ -256,19 +257,26 @@ fn books(programs: &Programs, site: &Site, book: &Path, ledger: &Path) -> Result
     }
 }
 
-/// Shows the newest records of the journal, masked.
+/// Shows the records of one transaction that the fault cut off, masked.
 fn records(programs: &Programs, site: &Site) -> Result<(), Failure> {
-    println!("== the last records of the journal, as `sekisho journal show` masks them");
+    let log = fs::read_to_string(site.file("sekishod.log")).unwrap_or_default();
+    let id = log.lines().find_map(|line| {
+        let (_, rest) = line.split_once(" 8930 for transaction ")?;
+        rest.split(',').next()
+    });
+    let id = id.ok_or("the daemon's log names no transaction that it cancelled")?;
+    println!("== one of the cancelled transactions, as `sekisho journal show` masks it");
     let mut command = Command::new(&programs.sekisho);
     command
-        .args(["journal", "show", "--last", &RECORDS.to_string()])
+        .args(["journal", "show", "--tx", id])
         .arg(site.journal());
     let (output, good) = output_of(command)?;
     indent(&output);
-    if good && !output.is_empty() {
-        Ok(())
-    } else {
-        Err("the journal could not be shown".into())
+    let settled = output.contains("FaultReport") && output.contains("8960");
+    match (good, settled) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!("the journal has no 8960 for transaction {id}")),
+        (false, _) => Err("the journal could not be shown".into()),
     }
 }
 
@@ -284,6 +292,12 @@ fn output_of(mut command: Command) -> Result<(String, bool), Failure> {
     ))
 }
 
+/// Shows lines, the long ones without their ends.
 fn indent(text: &str) {
-    text.lines().for_each(|line| println!("   {line}"));
+    for line in text.lines() {
+        match line.char_indices().nth(WIDTH) {
+            Some((end, _)) => println!("   {} ...", &line[..end]),
+            None => println!("   {line}"),
+        }
+    }
 }

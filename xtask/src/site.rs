@@ -25,6 +25,8 @@ pub struct Plan {
     pub sessions: usize,
     /// Routes of each.
     pub routes: usize,
+    /// Days that a closed segment of the journal is kept; 0: it is used again at once.
+    pub retention_days: u32,
     /// Writes are durable.
     pub sync: bool,
     /// How long the shard polls before it sleeps.
@@ -49,6 +51,7 @@ impl Default for Plan {
             lines: 1,
             sessions: 2,
             routes: 100,
+            retention_days: 0,
             sync: true,
             spin_us: 50,
             core: None,
@@ -217,12 +220,13 @@ fn configuration(site: &Site, plan: &Plan, centres: &[u16]) -> String {
     let _ = writeln!(
         text,
         "# Made by cargo xtask. Codes and card numbers are invented.\n\n[[shard]]\ncore = {core}\nspin_us = {}\n\n[api]\n\
-         tcp = \"{}\"\nmax_links = {}\nmax_sessions = {}\ncredit = {}\n\n[journal]\nretention_days = 0\nsync = {}\n",
+         tcp = \"{}\"\nmax_links = {}\nmax_sessions = {}\ncredit = {}\n\n[journal]\nretention_days = {}\nsync = {}\n",
         plan.spin_us,
         site.api(),
         plan.links_max,
         plan.api_sessions_max,
         plan.credit,
+        plan.retention_days,
         plan.sync,
     );
     let digits = digits(plan.lines);

@@ -80,20 +80,27 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
         None
     };
     let programs = build::release_programs()?;
+    // One part that fails does not keep the others from their results.
+    let mut failures = Vec::new();
+    let mut note = |done: Result<(), Failure>| failures.extend(done.err());
     if let Some(haproxy) = haproxy {
-        relay::run(&args, &programs, &haproxy)?;
+        note(relay::run(&args, &programs, &haproxy));
     }
     if let Some(counts) = &args.lines {
-        lines::run(&args, &programs, counts)?;
+        note(lines::run(&args, &programs, counts));
     }
     if let Some(rate) = args.fixed {
-        fixed::run(&args, &programs, rate)?;
+        note(fixed::run(&args, &programs, rate));
     }
     if args.peak {
-        peak::run(&args, &programs)?;
+        note(peak::run(&args, &programs));
     }
     if args.memory {
-        memory::run(&args, &programs)?;
+        note(memory::run(&args, &programs));
     }
-    Ok(())
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures.join("; "))
+    }
 }
