@@ -365,7 +365,8 @@ impl Core {
                 request: head.request,
                 ..Head::new(Kind::Ended)
             };
-            return out.link(link, Gate::Now, &head, [&[], &[]]);
+            // It has to come behind the answers to the OPENs before.
+            return out.link(link, Gate::Durable, &head, [&[], &[]]);
         };
         self.commit(line, NO_TX, fact::ApiOpened { token }, out);
         self.attach(index, link);
@@ -381,9 +382,11 @@ impl Core {
         out: &mut O,
     ) {
         let api = &self.apis.slots[index as usize];
+        // A request that waits for a route is not on record, but known: the newest stands last.
+        let newest = self.txs.get(api.last_tx).map_or(0, |tx| tx.request);
         let body = Opened {
             token: api.token,
-            highest: api.highest,
+            highest: api.highest.max(newest),
         }
         .encode();
         let head = Head {

@@ -30,6 +30,8 @@ byte_enum! {
         NotOpen = 6,
         /// Our data is wrong for the centre: unresolved, an operator is called.
         Stop = 7,
+        /// The centre does not regard us as open yet: the next send after a short pause, which costs none.
+        NotOpenYet = 8,
     }
 }
 
@@ -320,7 +322,13 @@ impl Core {
     ) {
         let line = self.txs[index].line;
         let code = Section10::of(frame).map_or(*b"   ", |section| section.error_code());
-        let found = verdict(self.txs[index].fault, mti, code);
+        let opened_ns = self.line(line).opened_ns;
+        let found = match verdict(self.txs[index].fault, mti, code) {
+            Verdict::NotOpen if self.now.mono_ns - opened_ns < OPEN_IS_YOUNG_NS => {
+                Verdict::NotOpenYet
+            }
+            found => found,
+        };
         let mut masked = std::mem::take(&mut self.scratch);
         masked.clear();
         masked.extend_from_slice(frame);
@@ -345,14 +353,6 @@ impl Core {
             out,
         );
         self.scratch = masked;
-        if escalated
-            && matches!(
-                found,
-                Verdict::Busy | Verdict::Congested | Verdict::Hold | Verdict::NotOpen
-            )
-        {
-            self.line(line).escalated -= 1;
-        }
         match found {
             Verdict::Cancelled => self.settled(line, id, Outcome::Cancelled, waiters, rc::OK, out),
             Verdict::NotProcessed => {
@@ -374,7 +374,11 @@ impl Core {
             }
             Verdict::Congested => self.pause(index, out),
             Verdict::Hold => self.hold_for_start(index, out),
-            Verdict::NotOpen => self.not_open(index, out),
+            Verdict::NotOpen => {
+                self.hold_for_start(index, out);
+                self.not_open_at_centre(line, out);
+            }
+            Verdict::NotOpenYet => self.arm_tx_timer(index, YOUNG_DELAY_NS),
         }
         if in_recovery {
             self.recovery_progress(line, out);
@@ -430,17 +434,6 @@ impl Core {
         );
         self.answer_waiters(index, rc::PKG_IS_SIGNOFF_OR_SWITCHING, out);
         self.leave_recovery(index, rc::PKG_IS_SIGNOFF_OR_SWITCHING, out);
-    }
-
-    /// C60: wait a little if the opening is young, else hold and sign on again (spec/cafis.md O-18).
-    fn not_open<O: Output>(&mut self, index: u32, out: &mut O) {
-        let line = self.txs[index].line;
-        if self.now.mono_ns - self.line(line).opened_ns < OPEN_IS_YOUNG_NS {
-            self.txs[index].sends -= 1;
-            return self.arm_tx_timer(index, YOUNG_DELAY_NS);
-        }
-        self.hold_for_start(index, out);
-        self.not_open_at_centre(line, out);
     }
 
     /// Tells everyone who waits for this transaction's cascade.
@@ -555,13 +548,11 @@ impl Core {
             let next = successor(tx.fault);
             match tx.phase {
                 Phase::Accepted => {
-                    self.tell(
-                        index,
-                        codec::link::Kind::Ended,
-                        rc::ERR_ALL_CENTER_SESSION,
-                        out,
-                    );
-                    self.credit_back(index);
+                    if !self.txs[index].given_up {
+                        let code = rc::ERR_ALL_CENTER_SESSION;
+                        self.tell(index, codec::link::Kind::Ended, code, out);
+                        self.credit_back(index);
+                    }
                     self.commit(line, index, fact::NotSent { cause: cause as u8 }, out);
                 }
                 Phase::Sent if tx.turnaround() => {

@@ -1,6 +1,6 @@
 //! Requests of the centre on odd routes (spec/cafis.md 9.4): handed to an application that listens, or answered here.
 
-use super::line::Inward;
+use super::line::{INWARD_FRONT_LEN, Inward};
 use super::service::{Action, Incoming};
 use super::tx::{NO_TX, Waiter};
 
@@ -61,7 +61,8 @@ impl Core {
             return;
         };
         let room = self.line(line).inward.len() < self.line(line).inward.capacity();
-        let Some(route) = header.route().filter(|_| room) else {
+        let front = frame.first_chunk::<INWARD_FRONT_LEN>().filter(|_| room);
+        let (Some(route), Some(front)) = (header.route(), front) else {
             return self.refuse_inward(line, mti, frame, out);
         };
         if !self.record_inward(line, Mti(0), frame, out) {
@@ -79,7 +80,7 @@ impl Core {
         self.line(line).inward.push(Inward {
             route,
             waiter,
-            header: *header.bytes(),
+            front: *front,
             timer,
         });
         let report = Report {
@@ -179,7 +180,7 @@ impl Core {
         out: &mut O,
     ) -> u16 {
         let asked = |inward: &Inward| {
-            Header::new(&inward.header).is_ok_and(|header| {
+            Header::new(&inward.front).is_ok_and(|header| {
                 header.centre_id() == send.centre_id && header.centre_seq() == send.centre_seq
             })
         };
@@ -196,7 +197,7 @@ impl Core {
         };
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
-        frame.extend_from_slice(&self.line(line).inward[at].header);
+        frame.extend_from_slice(&self.line(line).inward[at].front[..HEADER_LEN]);
         frame.extend_from_slice(send.data);
         set_mti(&mut frame, answer);
         set_trailer(&mut frame, send.data.len() as u16);
@@ -255,15 +256,12 @@ impl Core {
         }
     }
 
-    /// Refuses a request whose data is not kept: header and an empty section 1-0 with the code.
+    /// Refuses a request of which only header and section 1-0 are kept.
     fn refuse_taken<O: Output>(&mut self, line: LineNo, at: usize, out: &mut O) {
         let inward = self.line(line).inward.swap_remove(at);
         self.wheel.cancel(inward.timer);
-        let mti = Header::new(&inward.header).map_or(Mti(0), |header| header.mti());
-        let mut frame = [b' '; HEADER_LEN + SECTION_10_LEN];
-        frame[..HEADER_LEN].copy_from_slice(&inward.header);
-        frame[HEADER_LEN + 3..HEADER_LEN + 11].fill(b'0');
-        frame[HEADER_LEN + SECTION_10_LEN - 1] = b'@';
+        let mti = Header::new(&inward.front).map_or(Mti(0), |header| header.mti());
+        let mut frame = inward.front;
         set_trailer(&mut frame, SECTION_10_LEN as u16);
         self.refuse_inward(line, mti, &frame, out);
     }

@@ -220,6 +220,10 @@ impl Sequences {
     }
 }
 
+/// Bytes of a header and section 1-0.
+pub const INWARD_FRONT_LEN: usize =
+    codec::cafis::frame::HEADER_LEN + codec::cafis::section::SECTION_10_LEN;
+
 /// An inward request that an application answers.
 #[derive(Clone, Copy)]
 pub struct Inward {
@@ -227,8 +231,8 @@ pub struct Inward {
     pub route: u16,
     /// The link and API session it went to.
     pub waiter: Waiter,
-    /// Its frame, header and section 1-0; the rest of an answer comes from the application.
-    pub header: [u8; 63],
+    /// Its header and section 1-0: what a refusal has to carry.
+    pub front: [u8; INWARD_FRONT_LEN],
     /// Runs for t13.
     pub timer: TimerId,
 }

@@ -424,6 +424,10 @@ impl Core {
     pub fn step<O: Output>(&mut self, now: Now, event: Event<'_>, out: &mut O) {
         debug_assert!(now.mono_ns >= self.now.mono_ns, "time runs backwards");
         self.now = now;
+        if self.shutdown == orders::Shutdown::Stopped {
+            // The last record is written; nothing may stand behind it.
+            return;
+        }
         match event {
             Event::Telegram {
                 line,
@@ -446,9 +450,11 @@ impl Core {
     /// sent any more, because its session is gone or its transaction was given another turn meanwhile.
     pub fn release(&mut self, now: Now, send: &CentreSend) -> Option<SessionId> {
         let line = &mut self.lines[usize::from(send.line.0)];
-        let session = match send.session {
-            Some(session) => line.sessions.contains(session).then_some(session),
-            None => line.sessions.next_in_turn(),
+        let behind = send.tx.and_then(|tx| self.txs.at(tx)?.sent_on);
+        let session = match send.session.or(behind) {
+            Some(session) if line.sessions.contains(session) => Some(session),
+            Some(_) if send.session.is_some() => None,
+            _ => line.sessions.next_in_turn(),
         }?;
         if let Some(tx) = send.tx {
             let (t31, t32) = (line.cfg.t31_ns, line.cfg.t32_ns);
@@ -461,6 +467,7 @@ impl Core {
             if tx_slot.phase == tx::Phase::Accepted {
                 tx_slot.phase = tx::Phase::Sent;
             }
+            tx_slot.sent_on = Some(session);
             let old = std::mem::replace(&mut tx_slot.timer, wheel::TimerId::NONE);
             self.wheel.cancel(old);
             let timer = self
@@ -474,7 +481,8 @@ impl Core {
     /// Until when nothing happens by itself.
     #[must_use]
     pub fn next_timer_ns(&self) -> Option<u64> {
-        self.wheel.next_ns()
+        let stopped = self.shutdown == orders::Shutdown::Stopped;
+        self.wheel.next_ns().filter(|_| !stopped)
     }
 
     /// How full the tables are.

@@ -210,6 +210,17 @@ impl Core {
         let Some(found) = found else {
             return self.done(waiter, rc::ERR_SEARCHJOURNAL, out);
         };
+        // Another order may have brought it back, or even settled it, while the journal was searched.
+        if let Some(key) = codec::cafis::section::TransactionKey::of(found.image) {
+            let open = self.txs.find(line, &key.0);
+            if let Some(index) = open.filter(|index| self.txs[*index].id == found.tx) {
+                return self.cancel_open(index, waiter, out);
+            }
+            let newer = self.recent.by_key(line, &key.0);
+            if newer.is_some_and(|old| old.id == found.tx && old.outcome == Outcome::Cancelled) {
+                return self.done(waiter, rc::OK, out);
+            }
+        }
         match found.outcome {
             Outcome::Delivered | Outcome::Unresolved | Outcome::Purged => {
                 self.cancel_settled(line, waiter, &found, out)
@@ -273,6 +284,8 @@ impl Core {
             report: found.report,
         };
         self.commit(line, index, open, out);
+        // Its number may lie ahead of the last one given out.
+        self.find_ahead(line);
         self.txs[index].given_up = true;
         self.txs[index].waiters[0] = Some(waiter);
         self.activate(index, next, Cause::Ordered, out);
@@ -368,6 +381,7 @@ impl Core {
                 if matches!(self.line(line).service, Service::Closed | Service::Down) {
                     return self.done(waiter, rc::OK, out);
                 }
+                self.stop_control_timer(line);
                 self.hold_all(line, Cause::ServiceEnd, out);
                 let down = self.line(line).sessions.count() == 0;
                 self.set_service(
@@ -375,6 +389,8 @@ impl Core {
                     if down { Service::Down } else { Service::Closed },
                     out,
                 );
+                self.answer_orders(line, Orders::SignOn, rc::NG, out);
+                self.answer_orders(line, Orders::SignOff, rc::OK, out);
                 self.done(waiter, rc::OK, out);
             }
             message::Order::Shutdown => self.shut_down(waiter, out),

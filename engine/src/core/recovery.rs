@@ -123,7 +123,12 @@ impl Core {
         if self.line(line).recovery == Recovery::Needed && automatic && !self.grace_over {
             return;
         }
-        let with_recovery = self.line(line).recovery == Recovery::Needed && automatic;
+        // A run that a lost centre interrupted goes on.
+        let with_recovery = match self.line(line).recovery {
+            Recovery::None => false,
+            Recovery::Needed => automatic,
+            Recovery::Running => true,
+        };
         if with_recovery {
             self.line(line).recovery = Recovery::Running;
         }

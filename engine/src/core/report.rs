@@ -227,6 +227,8 @@ impl Core {
         if let Some(index) = self.tx_of_request(api, head.request) {
             self.give_up(index, Cause::GaveUp, out);
         }
+        // Said in any case: only then does the library forget the request and count its credit as free.
+        self.ended(link, head, rc::TIME_OUT, Gate::Durable, out);
     }
 
     /// The application will not take this transaction's report any more.
@@ -234,11 +236,11 @@ impl Core {
         if self.txs[index].given_up || self.txs[index].in_cascade() {
             return;
         }
+        if self.txs[index].phase == Phase::Buffered {
+            return self.refuse_unsent(index, rc::TIME_OUT, Gate::Durable, out);
+        }
         self.credit_back(index);
         match self.txs[index].phase {
-            Phase::Buffered => {
-                self.refuse_unsent(index, rc::TIME_OUT, Gate::Durable, out);
-            }
             Phase::Reported => {
                 self.txs[index].given_up = true;
                 self.stop_tx_timer(index);

@@ -55,7 +55,14 @@ impl Core {
     }
 
     /// ENDED for a request that has no transaction.
-    fn ended<O: Output>(&mut self, link: LinkId, head: &Head, code: u16, gate: Gate, out: &mut O) {
+    pub(super) fn ended<O: Output>(
+        &mut self,
+        link: LinkId,
+        head: &Head,
+        code: u16,
+        gate: Gate,
+        out: &mut O,
+    ) {
         let head = Head {
             code,
             session: head.session,
@@ -110,11 +117,15 @@ impl Core {
                 request: head.request,
                 ..Head::new(Frames::Accepted)
             };
-            out.link(link, Gate::Durable, &accepted, [&[], &[]]);
-            if self.txs[index].given_up || self.txs[index].in_cascade() {
+            if self.txs[index].phase != Phase::Buffered {
+                out.link(link, Gate::Durable, &accepted, [&[], &[]]);
+            }
+            if self.txs[index].in_recovery {
+                // Its report is masked on record and is not handed out: recovery cancels it.
+                self.end_request(index, out);
+            } else if self.txs[index].given_up || self.txs[index].in_cascade() {
                 self.ended(link, head, rc::TIME_OUT, Gate::Durable, out);
-            } else if self.txs[index].phase == Phase::Reported && !self.txs[index].in_recovery {
-                // A report of before a stop is masked on record: an ACK of it counts, but it is not handed out.
+            } else if self.txs[index].phase == Phase::Reported {
                 self.report_frame(index, frame::FLAG_AGAIN, out);
             }
             return true;
@@ -198,11 +209,6 @@ impl Core {
             .wheel
             .arm(self.now.mono_ns + wait_ns, Timer::Tx(index).pack());
         self.txs[index].timer = timer;
-        let api = self.txs[index].api;
-        let request = self.txs[index].request;
-        if let Some(api) = self.api(api) {
-            api.highest = api.highest.max(request);
-        }
         let waiting = self.txs.reference(index);
         self.line(line).buffered.push_back(waiting);
     }
@@ -289,26 +295,26 @@ impl Core {
 
     /// The next originator sequence, never one that is still open in this cut date.
     fn next_sequence(&mut self, line: LineNo) -> u32 {
-        let state = self.line(line);
-        let mut next = Sequences::after(state.sequences.last());
+        let mut next = Sequences::after(self.line(line).sequences.last());
         if next == 1 {
             self.find_ahead(line);
         }
         while next == self.line(line).ahead {
-            let date = self.line(line).sequences.cut_date;
-            self.line(line).sequences.used(date, next);
+            self.find_ahead_of(line, next);
             next = Sequences::after(next);
-            self.find_ahead(line);
         }
         next
     }
 
     /// Looks for the next number that an open transaction of the cut date still has; 0 if there is none ahead.
     pub(super) fn find_ahead(&mut self, line: LineNo) {
-        let (date, last) = (
-            self.line(line).sequences.cut_date,
-            self.line(line).sequences.last(),
-        );
+        let last = self.line(line).sequences.last();
+        self.find_ahead_of(line, last);
+    }
+
+    /// As [`Core::find_ahead`], beginning behind `last`.
+    fn find_ahead_of(&mut self, line: LineNo, last: u32) {
+        let date = self.line(line).sequences.cut_date;
         let open = self.txs.indices().filter_map(|index| self.txs.get(index));
         let ahead =
             open.filter(|tx| tx.line == line && tx.cut_date == date && tx.phase != Phase::Buffered);

@@ -169,10 +169,13 @@ impl Core {
             return self.arm_sign_on(line);
         }
         self.broadcast(line, 41, &[], out);
+        let stopping = self.shutdown.is_on();
         let state = self.line(line);
         match state.service {
-            Service::Closed | Service::Failed if state.cfg.sign_on => self.sign_on(line, out),
-            Service::Open => self.revive(line, super::tx::Cause::Revived, out),
+            Service::Closed | Service::Failed if state.cfg.sign_on && !stopping => {
+                self.sign_on(line, out)
+            }
+            Service::Open => self.send_held(line, out),
             _ => {}
         }
     }
@@ -274,7 +277,7 @@ impl Core {
         self.line(line).control_timer = timer;
     }
 
-    fn stop_control_timer(&mut self, line: LineNo) {
+    pub(super) fn stop_control_timer(&mut self, line: LineNo) {
         let timer = std::mem::replace(&mut self.line(line).control_timer, TimerId::NONE);
         self.wheel.cancel(timer);
     }
@@ -381,9 +384,9 @@ impl Core {
         self.answer_control(line, same_session, mti, frame, out);
         match (incoming, action) {
             (Incoming::Start, Action::OpenAtOnce) => self.opened(line, out),
-            (Incoming::Start, _) if service == Service::PreEnd => {
-                self.set_service(line, Service::Open, out)
-            }
+            // The centre starts anew although we did not see it end: what was held meanwhile goes out.
+            (Incoming::Start, _) if service == Service::PreEnd => self.opened(line, out),
+            (Incoming::Start, _) if service == Service::Open => self.send_held(line, out),
             (Incoming::EndNotice, Action::FollowEnd | Action::Answer)
                 if service != Service::Failed =>
             {

@@ -41,7 +41,9 @@ impl Core {
                 self.find_ahead(line);
             }
             Fact::CheckpointLine(at) => {
-                let sequences = &mut self.lines[usize::from(line.0)].sequences;
+                let state = &mut self.lines[usize::from(line.0)];
+                state.service = Service::from_byte(at.state).unwrap_or(Service::Down);
+                let sequences = &mut state.sequences;
                 (sequences.cut_date, sequences.dates, sequences.last) =
                     (at.cut_date, at.dates, at.sequences);
             }
@@ -116,6 +118,14 @@ impl Core {
     }
 
     fn put_fault_report(&mut self, index: u32, verdict: u8) {
+        let verdict_is_final = matches!(
+            Verdict::from_byte(verdict),
+            Some(Verdict::Cancelled | Verdict::NotProcessed | Verdict::Stop) | None
+        );
+        if self.txs[index].phase == Phase::Escalated && !verdict_is_final {
+            let line = self.txs[index].line;
+            self.lines[usize::from(line.0)].escalated -= 1;
+        }
         match Verdict::from_byte(verdict).unwrap_or(Verdict::Stop) {
             Verdict::Cancelled => self.finish(index, Outcome::Cancelled),
             Verdict::NotProcessed => self.finish(index, Outcome::NotProcessed),
@@ -127,6 +137,10 @@ impl Core {
             Verdict::Busy | Verdict::Hold | Verdict::NotOpen => {
                 self.txs[index].phase = Phase::FaultDelay
             }
+            Verdict::NotOpenYet => {
+                let tx = &mut self.txs[index];
+                (tx.phase, tx.sends) = (Phase::FaultDelay, tx.sends.saturating_sub(1));
+            }
         }
     }
 
@@ -137,7 +151,8 @@ impl Core {
         let tx = &mut self.txs[index];
         state.escalated += u32::from(phase == Phase::Escalated);
         state.escalated -= u32::from(tx.phase == Phase::Escalated);
-        (tx.phase, tx.fault) = (phase, next);
+        // What comes next is a new activation.
+        (tx.phase, tx.fault, tx.sends, tx.congested) = (phase, next, 0, 0);
         tx.cause = Cause::from_byte(cause).unwrap_or(Cause::None);
     }
 

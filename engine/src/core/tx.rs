@@ -199,6 +199,8 @@ pub struct Tx {
     pub budget: u16,
     /// C33 answers of this activation.
     pub congested: u8,
+    /// The session that its last frame went out on: a fault message follows it there, so that it cannot overtake.
+    pub sent_on: Option<super::SessionId>,
     /// Its timer.
     pub timer: TimerId,
     /// Who waits for the cascade's end.
@@ -241,6 +243,7 @@ impl Tx {
             sends: 0,
             budget: 0,
             congested: 0,
+            sent_on: None,
             timer: TimerId::NONE,
             waiters: [None; WAITERS],
             image_len: 0,

@@ -92,7 +92,13 @@ impl Track {
             Some(Verdict::Cancelled) => self.settle(TransactionState::Cancelled),
             Some(Verdict::NotProcessed) => self.settle(TransactionState::NotProcessed),
             Some(Verdict::Stop) | None => self.settle(TransactionState::Escalated),
-            Some(Verdict::Busy | Verdict::Congested | Verdict::Hold | Verdict::NotOpen) => {
+            Some(
+                Verdict::Busy
+                | Verdict::Congested
+                | Verdict::Hold
+                | Verdict::NotOpen
+                | Verdict::NotOpenYet,
+            ) => {
                 self.stand(TransactionState::Cancelling);
             }
         }
