@@ -295,7 +295,7 @@ impl Shard {
                         );
                     }
                     if self.stalled.is_empty() {
-                        self.closed(now, socket);
+                        self.ended(now, socket);
                     } else {
                         self.stalled.push_back(Stalled::Closed(socket));
                     }
@@ -309,7 +309,7 @@ impl Shard {
         {
             match next {
                 Stalled::Bytes(socket, bytes) => self.received(now, socket, &bytes),
-                Stalled::Closed(socket) => self.closed(now, socket),
+                Stalled::Closed(socket) => self.ended(now, socket),
             }
         }
         Ok(())
@@ -385,23 +385,37 @@ impl Shard {
             }
             Peer::Link {
                 assembler, spoke, ..
-            } => {
-                *spoke = true;
-                link_frames(&mut self.pipeline, now, socket, assembler, bytes)
-                    .map_err(|fault| {
-                        log::warn!(
-                            "shard {}: link {} closed: {fault}",
-                            self.number,
-                            socket.index
-                        )
-                    })
-                    .is_ok()
-            }
+            } => link_frames(&mut self.pipeline, now, socket, assembler, bytes)
+                .map(|whole| *spoke |= whole)
+                .map_err(|fault| {
+                    log::warn!(
+                        "shard {}: link {} closed: {fault}",
+                        self.number,
+                        socket.index
+                    )
+                })
+                .is_ok(),
         };
         self.conns[socket.index as usize] = Some(conn);
         if !good {
             self.closed(now, socket);
         }
+    }
+
+    /// The peer has ended a connection; what is lost when it did so in the middle of a telegram is named.
+    fn ended(&mut self, now: Now, socket: SocketId) {
+        if let Some(conn) = &self.conns[socket.index as usize]
+            && conn.socket == socket
+            && let Peer::Centre { line, assembler } = &conn.peer
+            && let Some(fault) = assembler.end_of_stream()
+        {
+            log::warn!(
+                "line {}: session {} ended: {fault}",
+                self.line(*line).name,
+                socket.index
+            );
+        }
+        self.closed(now, socket);
     }
 
     /// A socket is of no use any more: the core forgets it, and it is closed if the peer has not done so.
@@ -411,14 +425,7 @@ impl Shard {
             return;
         };
         match conn.peer {
-            Peer::Centre { line, assembler } => {
-                if let Some(fault) = assembler.end_of_stream() {
-                    log::warn!(
-                        "line {}: session {} ended: {fault}",
-                        self.line(line).name,
-                        socket.index
-                    );
-                }
+            Peer::Centre { line, .. } => {
                 self.pipeline.step(
                     now,
                     Event::SessionDown {
@@ -637,16 +644,19 @@ fn telegrams(
     Ok(())
 }
 
+/// Gives every whole frame to the core; says whether there was one.
 fn link_frames(
     pipeline: &mut Pipeline<BlockBuf>,
     now: Now,
     socket: SocketId,
     assembler: &mut codec::link::Assembler,
     mut bytes: &[u8],
-) -> Result<(), codec::link::LinkError> {
+) -> Result<bool, codec::link::LinkError> {
+    let mut whole = false;
     while !bytes.is_empty() {
         let split = assembler.split(bytes)?;
         if let Some(frame) = split.frame {
+            whole = true;
             pipeline.step(
                 now,
                 Event::LinkFrame {
@@ -657,5 +667,5 @@ fn link_frames(
         }
         bytes = &bytes[split.consumed..];
     }
-    Ok(())
+    Ok(whole)
 }
