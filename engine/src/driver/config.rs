@@ -218,7 +218,7 @@ pub enum DriverError {
     },
     /// The process may not open as many descriptors as `sockets_max` asks for.
     #[error(
-        "{need} descriptors are needed and {have} allowed: raise the limit (LimitNOFILE=) or lower sockets_max"
+        "{need} descriptors are needed and {have} allowed: raise the limit (LimitNOFILE=) or lower api.max_links"
     )]
     TooFewDescriptors {
         /// Sockets, files and a margin.
@@ -247,7 +247,9 @@ pub enum DriverError {
         errno: Errno,
     },
     /// A listening address or path cannot be taken.
-    #[error("cannot listen on {at}: {errno}")]
+    #[error(
+        "cannot listen on {at}: {errno}; end what has it, or name another address in the configuration"
+    )]
     Listen {
         /// The address or path as configured.
         at: String,
@@ -273,7 +275,7 @@ pub enum DriverError {
 pub enum DiskError {
     /// The file system refuses O_DIRECT (tmpfs and some network file systems do).
     #[error(
-        "{path}: this file system does not support O_DIRECT; put the journal on a local disk (ext4, xfs) or set journal.direct = false"
+        "{path}: this file system does not support O_DIRECT; put data_dir on a local disk (ext4, xfs)"
     )]
     NoDirect {
         /// The file.
