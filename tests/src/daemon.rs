@@ -9,6 +9,7 @@ mod app;
 mod books;
 mod plan;
 mod process;
+mod proxy;
 mod raw_centre;
 mod raw_link;
 
@@ -18,6 +19,7 @@ pub use app::{App, Payment};
 pub use books::{app_entry, assert_books_agree, settled_and_stopped};
 pub use plan::{Plan, PlanLine};
 pub use process::{Daemon, Programs, programs};
+pub use proxy::CuttingProxy;
 pub use raw_centre::RawCentre;
 pub use raw_link::{RawLink, hello};
 

@@ -60,7 +60,9 @@ impl Till {
         let mut app: Option<App> = None;
         while !self.stop.load(Ordering::Relaxed) {
             let Some(open) = &mut app else {
-                app = std::panic::catch_unwind(|| App::connect(plan)).ok();
+                app = App::try_connect(plan);
+                // Not there yet, or here: no reason to ask without a pause.
+                std::thread::sleep(Duration::from_millis(2));
                 continue;
             };
             let payment = Payment::new(self.next.fetch_add(1, Ordering::Relaxed));

@@ -99,6 +99,15 @@ impl App {
         App::connect_to(&plan.endpoint(), "")
     }
 
+    /// Connects to the default line of a plan's daemon, if it is there.
+    pub fn try_connect(plan: &Plan) -> Option<App> {
+        let session = Link::connect(&plan.endpoint(), "")
+            .ok()?
+            .open_session()
+            .ok()?;
+        Some(App { session })
+    }
+
     /// Connects to a line.
     ///
     /// # Panics
