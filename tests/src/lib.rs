@@ -1,3 +1,5 @@
-//! Tests that span crates. [`daemon`] is the real daemon as tests start and meet it; the tests themselves are in `tests/`.
+//! Tests that span crates. [`sim`] is the seeded simulation of the whole system, [`daemon`] the real daemon as tests start
+//! and meet it; the tests themselves are in `tests/`.
 
 pub mod daemon;
+pub mod sim;
