@@ -277,9 +277,9 @@ impl<B: DerefMut<Target = [u8]>> Pipeline<B> {
         self.out.waiting.iter().map(left).sum()
     }
 
-    /// Whether anything waits to be written.
-    pub fn has_pending(&self) -> bool {
-        self.out.writer.pending_bytes() > 0
+    /// Bytes that wait to be written.
+    pub fn pending_bytes(&self) -> usize {
+        self.out.writer.pending_bytes()
     }
 
     /// Whether the next segment should be at hand.
