@@ -116,6 +116,7 @@ impl Control {
     }
 
     /// Starts the threads: notices to the log, searches of the journal in `dir`, and SIGTERM and SIGINT to the shards.
+    /// Gives the shards, to be reached by others too.
     ///
     /// # Errors
     /// A thread or the signal handlers cannot be made.
@@ -124,7 +125,7 @@ impl Control {
         dir: std::path::PathBuf,
         lines: Vec<(u32, String)>,
         wakers: Vec<Waker>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<Vec<Reach>> {
         let reach: Vec<Reach> = self
             .shards
             .into_iter()
@@ -143,17 +144,23 @@ impl Control {
             signal_hook::consts::SIGTERM,
             signal_hook::consts::SIGINT,
         ])?;
+        let shards = reach.clone();
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 for signal in signals.forever() {
                     log::info!("signal {signal}: signing off and stopping");
-                    for shard in &reach {
-                        let _ = shard.inbox.send(Message::Terminate);
-                        shard.waker.wake();
-                    }
+                    shards.iter().for_each(Reach::terminate);
                 }
             })?;
-        Ok(())
+        Ok(reach)
+    }
+}
+
+impl Reach {
+    /// Asks the shard to sign off and stop; one that has stopped already does not hear it.
+    pub fn terminate(&self) {
+        let _ = self.inbox.send(Message::Terminate);
+        self.waker.wake();
     }
 }

@@ -1,13 +1,14 @@
 //! `sekishod`: reads the configuration, starts one thread a shard, and waits for them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use config::Config;
-use engine::control::{Control, log_file};
+use engine::control::{Control, Reach, log_file};
 use engine::settings;
 use engine::shard::{Ended, Setup, Shard, ShardError};
 
@@ -99,46 +100,53 @@ fn run(config: &Config) -> Result<Ended, String> {
                         core.unwrap_or_default()
                     );
                 }
-                let ended = Shard::new(setup).and_then(|shard| {
+                // Nothing of the shard is used after a panic, so that nothing broken is seen.
+                let ended = catch_unwind(AssertUnwindSafe(move || {
+                    let shard = Shard::new(setup)?;
                     let _ = ready.send((number, shard.waker()));
+                    // Whoever waits for the others must not wait for this one.
+                    drop(ready);
                     shard.run()
-                });
+                }));
                 let _ = done.send((number, ended));
             });
         spawned.map_err(|error| format!("cannot start a thread: {error}"))?;
     }
     drop((ready, done));
     let mut wakers: Vec<_> = wait_ready.iter().take(config.shards.len()).collect();
+    let mut reach = Vec::new();
     if wakers.len() == config.shards.len() {
         wakers.sort_by_key(|(number, _)| *number);
-        let lines = config
-            .lines
-            .iter()
-            .map(|line| (u32::from(line.id), line.name.clone()))
-            .collect();
+        let named = |line: &config::Line| (u32::from(line.id), line.name.clone());
+        let lines = config.lines.iter().map(named).collect();
         let wakers = wakers.into_iter().map(|(_, waker)| waker).collect();
         let started = control.start(settings::journal_dir(config), lines, wakers);
-        started.map_err(|error| format!("cannot start the control threads: {error}"))?;
+        reach = started.map_err(|error| format!("cannot start the control threads: {error}"))?;
         log::info!("sekishod {} is ready", env!("CARGO_PKG_VERSION"));
     }
-    wait(&wait_done, config.shards.len())
+    wait(&wait_done, &reach, config.shards.len())
 }
 
-type Done = (usize, Result<Ended, ShardError>);
+type Done = (usize, std::thread::Result<Result<Ended, ShardError>>);
 
-fn wait(done: &std::sync::mpsc::Receiver<Done>, shards: usize) -> Result<Ended, String> {
-    let mut all = Ended::Clean;
-    for _ in 0..shards {
-        match done.recv() {
-            Ok((number, Ok(ended))) => {
+/// Waits for every shard. An order that stops one in order stops the others the same way; a forced stop, an error
+/// or a broken invariant ends the daemon at once, and the next start recovers.
+fn wait(done: &Receiver<Done>, reach: &[Reach], shards: usize) -> Result<Ended, String> {
+    for (number, ended) in done.iter().take(shards) {
+        match ended {
+            Ok(Ok(Ended::Clean)) => {
                 log::info!("shard {number} has stopped");
-                all = if ended == Ended::Forced { Ended::Forced } else { all };
+                reach.iter().for_each(Reach::terminate);
             }
-            Ok((number, Err(error))) => return Err(format!("shard {number}: {error}")),
-            Err(_) => return Err("a shard died of a broken invariant, see above; the journal is truthful, start the daemon again".into()),
+            Ok(Ok(Ended::Forced)) => return Ok(Ended::Forced),
+            Ok(Err(error)) => return Err(format!("shard {number}: {error}")),
+            Err(_) => {
+                let text = "died of a broken invariant, see above; the journal is truthful, start the daemon again";
+                return Err(format!("shard {number} {text}"));
+            }
         }
     }
-    Ok(all)
+    Ok(Ended::Clean)
 }
 
 fn secret() -> std::io::Result<[u64; 2]> {
