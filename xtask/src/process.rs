@@ -286,3 +286,53 @@ pub fn task_ns(file: &Path) -> Option<u64> {
 pub fn words<const N: usize>(words: [&dyn AsRef<OsStr>; N]) -> Vec<OsString> {
     words.iter().map(|word| word.as_ref().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell that runs a script.
+    fn shell(name: &str, script: &str) -> Process {
+        let log = std::env::temp_dir().join(format!("xtask-{}-{name}.log", std::process::id()));
+        let args = words([&"-c", &script]);
+        let start = Start {
+            name,
+            program: Path::new("/bin/sh"),
+            args,
+            core: None,
+            log,
+            show: None,
+        };
+        Process::start(start).expect("a shell")
+    }
+
+    /// A line of output is waited for, a process ends when it is asked to, and its time is known when it has.
+    #[test]
+    fn a_process_speaks_and_ends() {
+        let speaker = shell("speaker", "echo port 12; exec sleep 60");
+        assert_eq!(speaker.wait_for("port ", END_MAX), Ok("12".to_owned()));
+        assert!(speaker.alive());
+        assert_eq!(speaker.end(END_MAX), Ok(()));
+        let (status, cpu_ns) = shell("worker", "exit 3").wait(END_MAX).expect("it ends");
+        assert_eq!(status.code(), Some(3));
+        assert!(cpu_ns > 0);
+    }
+
+    /// What ends too early or too late is named, with the end of what it wrote; the late one is killed.
+    #[test]
+    fn failures_are_named() {
+        let early = shell("early", "echo no disk >&2; exit 1");
+        let failure = early.wait_for("ready", END_MAX).expect_err("it ended");
+        assert!(
+            failure.contains("early ended at its start") && failure.contains("no disk"),
+            "{failure}"
+        );
+        let late = shell("late", "exec sleep 60");
+        let id = late.id();
+        let failure = late
+            .wait(Duration::from_millis(100))
+            .expect_err("it sleeps");
+        assert!(failure.contains("late still ran"), "{failure}");
+        assert_eq!(state(id), None, "it was killed and reaped");
+    }
+}

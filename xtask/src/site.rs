@@ -247,3 +247,39 @@ fn configuration(site: &Site, plan: &Plan, centres: &[u16]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The daemon takes the configurations that are made here, the largest included.
+    #[test]
+    fn configurations_are_good() {
+        let large = Plan {
+            lines: 1000,
+            sessions: 1,
+            routes: 8,
+            links_max: 1064,
+            ..Plan::default()
+        };
+        let timed = Plan {
+            core: Some(0),
+            sync: false,
+            timers: "t31_ms = 3000",
+            cascade: "probe_interval_ms = 1000",
+            ..Plan::default()
+        };
+        for plan in [Plan::default(), large, timed] {
+            let site = Site {
+                dir: PathBuf::new(),
+                lines: plan.lines,
+                api: 20_000,
+            };
+            let centres: Vec<u16> = (0..plan.lines as u16).map(|line| 20_001 + line).collect();
+            let text = configuration(&site, &plan, &centres);
+            let loaded = config::Config::parse(&text, Path::new("/"), "sekisho.toml");
+            let loaded = loaded.unwrap_or_else(|problems| panic!("{problems:?}"));
+            assert_eq!(loaded.config.lines.len(), plan.lines);
+        }
+    }
+}

@@ -163,3 +163,18 @@ pub fn write(name: &str, setting: &str, results: impl Serialize) -> Result<(), F
     println!("  written to bench/results/{name}.json");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The median of an odd and of an even number of figures, in any order, with its bounds.
+    #[test]
+    fn medians_are_in_the_middle() {
+        let odd = Median::of([5.0, 1.0, 3.0].into_iter());
+        assert_eq!((odd.median, odd.least, odd.most), (3.0, 1.0, 5.0));
+        let even = Median::of([4.0, 1.0, 2.0, 100.0].into_iter());
+        assert_eq!((even.median, even.least, even.most), (3.0, 1.0, 100.0));
+        assert!(Median::of(std::iter::empty()).median.is_nan());
+    }
+}
