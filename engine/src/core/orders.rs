@@ -483,7 +483,8 @@ impl Core {
         let state = self.line(line);
         let code = match state.service {
             _ if state.sessions.count() == 0 => rc::ERR_ALL_CENTER_SESSION,
-            Service::Open if state.recovery != Recovery::Running && ready => rc::OK,
+            // A run in progress is joined, and given what waits for an order: that may hold the routes it needs.
+            Service::Open if ready => rc::OK,
             _ => rc::PKG_IS_SIGNOFF_OR_SWITCHING,
         };
         if code != rc::OK {

@@ -131,6 +131,7 @@ impl Core {
         };
         if with_recovery {
             self.line(line).recovery = Recovery::Running;
+            self.excuse_waiting_for_order(line);
         }
         self.line(line).cancel_queue.clear();
         let waits = |tx: &Tx| {
@@ -149,6 +150,20 @@ impl Core {
         self.recovery_progress(line, out);
         self.set_service(line, Service::Open, out);
         self.route_freed(line, out);
+    }
+
+    /// Takes what waits for an order out of a run that nobody ordered: the run would wait for it for ever.
+    fn excuse_waiting_for_order(&mut self, line: LineNo) {
+        for index in self.txs.indices() {
+            let waits = |tx: &&Tx| {
+                tx.line == line && tx.phase == Phase::Escalated && tx.cause == Cause::NoAutomatic
+            };
+            if self.txs.get(index).filter(waits).is_some()
+                && std::mem::take(&mut self.txs[index].in_recovery)
+            {
+                self.line(line).in_recovery -= 1;
+            }
+        }
     }
 
     /// A recovery run that an operator or application ordered; false if there is nothing to do.
