@@ -120,11 +120,11 @@ impl Core {
             if self.txs[index].phase != Phase::Buffered {
                 out.link(link, Gate::Durable, &accepted, [&[], &[]]);
             }
-            if self.txs[index].in_recovery {
+            if self.txs[index].given_up || self.txs[index].in_cascade() {
+                self.ended(link, head, rc::TIME_OUT, Gate::Durable, out);
+            } else if self.txs[index].in_recovery {
                 // Its report is masked on record and is not handed out: recovery cancels it.
                 self.end_request(index, out);
-            } else if self.txs[index].given_up || self.txs[index].in_cascade() {
-                self.ended(link, head, rc::TIME_OUT, Gate::Durable, out);
             } else if self.txs[index].phase == Phase::Reported {
                 self.report_frame(index, frame::FLAG_AGAIN, out);
             }
