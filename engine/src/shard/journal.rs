@@ -1,5 +1,7 @@
 //! The shard's journal files: recovery at start, segments, and block writes on the ring.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,10 +53,15 @@ pub(super) fn open(
     driver: &mut Driver,
 ) -> Result<(Files, Pipeline<BlockBuf>), ShardError> {
     let dir = settings::journal_dir(config);
-    std::fs::create_dir_all(&dir).map_err(|error| ShardError::Directory {
-        path: dir.clone(),
-        error,
-    })?;
+    // What is made here holds card numbers: it is for the daemon's user alone.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|error| ShardError::Directory {
+            path: dir.clone(),
+            error,
+        })?;
     let mut store = FileStore::open(&dir, number as u32, LOCK_PATIENCE)?;
     let mut core = Core::new(core, now);
     let mut refused = None;
