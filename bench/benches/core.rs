@@ -35,6 +35,8 @@ fn line(number: u32) -> LineConfig {
         t13_ns: 55 * SECOND,
         t31_ns: 58 * SECOND,
         t32_ns: 58 * SECOND,
+        t33_ns: 30 * SECOND,
+        line_check: false,
         t34_ns: 30 * SECOND,
         t35_ns: 750 * SECOND,
         t36_ns: 60 * SECOND,
@@ -81,7 +83,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let now = Now { mono_ns: SECOND, wall_ns: 1_795_392_000 * SECOND };
+        let now = Now {
+            mono_ns: SECOND,
+            wall_ns: 1_795_392_000 * SECOND,
+        };
         let config = CoreConfig {
             shard: 0,
             boot: 1,
@@ -98,24 +103,68 @@ impl Bench {
             recovery_automatic: true,
             drain_ns: SECOND,
         };
-        let writer =
-            WriterConfig { shard: 0, segment_bytes: 256 << 20, block_max: BLOCK, blocks_in_flight: 4 };
-        let policy = WritePolicy { in_flight_max: 4, beside_bytes: 0 };
+        let writer = WriterConfig {
+            shard: 0,
+            segment_bytes: 256 << 20,
+            block_max: BLOCK,
+            blocks_in_flight: 4,
+        };
+        let policy = WritePolicy {
+            in_flight_max: 4,
+            beside_bytes: 0,
+        };
         let buffers = (0..8).map(|_| AlignedBuf::new(BLOCK));
-        let pipeline =
-            Pipeline::new(Core::new(config, now), writer, StartPoint::default(), policy, buffers, Box::new(|| None));
-        let mut bench = Bench { pipeline, out: Out::default(), now, segment: 0, request: 0, body: Vec::new() };
+        let pipeline = Pipeline::new(
+            Core::new(config, now),
+            writer,
+            StartPoint::default(),
+            policy,
+            buffers,
+            Box::new(|| None),
+        );
+        let mut bench = Bench {
+            pipeline,
+            out: Out::default(),
+            now,
+            segment: 0,
+            request: 0,
+            body: Vec::new(),
+        };
         bench.next_segment();
         bench.pipeline.start();
         bench.commit();
-        bench.pipeline.step(now, Event::SessionUp { line: LineNo(0), session: SessionId(1) });
+        bench.pipeline.step(
+            now,
+            Event::SessionUp {
+                line: LineNo(0),
+                session: SessionId(1),
+            },
+        );
         bench.commit();
         let mut permitted = Vec::new();
-        answer(&bench.out.centre[..63], Mti::SIGN_ON_PERMITTED, &mut permitted);
-        bench.pipeline.step(now, Event::Telegram { line: LineNo(0), session: SessionId(1), frame: &permitted });
+        answer(
+            &bench.out.centre[..63],
+            Mti::SIGN_ON_PERMITTED,
+            &mut permitted,
+        );
+        bench.pipeline.step(
+            now,
+            Event::Telegram {
+                line: LineNo(0),
+                session: SessionId(1),
+                frame: &permitted,
+            },
+        );
         bench.pipeline.step(now, Event::LinkUp { link: LinkId(0) });
         let (mut hello, mut frames) = (Vec::new(), Vec::new());
-        Hello { version_min: VERSION, version_max: VERSION, features: 0, epoch: 0, line: "" }.encode(&mut hello);
+        Hello {
+            version_min: VERSION,
+            version_max: VERSION,
+            features: 0,
+            epoch: 0,
+            line: "",
+        }
+        .encode(&mut hello);
         Head::new(Kind::Hello).write(&hello, &mut frames);
         Head::new(Kind::Open).write(&[], &mut frames);
         bench.link(&frames);
@@ -138,7 +187,10 @@ impl Bench {
 
     fn next_segment(&mut self) {
         self.segment += 1;
-        let segment = NewSegment { number: self.segment, salt: [self.segment as u8; 16] };
+        let segment = NewSegment {
+            number: self.segment,
+            salt: [self.segment as u8; 16],
+        };
         self.pipeline.switch(segment).expect("a small state");
     }
 
@@ -147,7 +199,13 @@ impl Bench {
         while !bytes.is_empty() {
             let split = assembler.split(bytes).expect("good frames");
             if let Some(frame) = split.frame {
-                self.pipeline.step(self.now, Event::LinkFrame { link: LinkId(0), frame });
+                self.pipeline.step(
+                    self.now,
+                    Event::LinkFrame {
+                        link: LinkId(0),
+                        frame,
+                    },
+                );
             }
             bytes = &bytes[split.consumed..];
         }
@@ -176,28 +234,61 @@ impl Bench {
             // A key of its own for each: the terminal sequence.
             let digits = format!("{:05}", self.request % 100_000);
             self.body[34 + 32..34 + 37].copy_from_slice(digits.as_bytes());
-            Head { session: 1, flags: 1, request: self.request, ..Head::new(Kind::Send) }.write(&self.body, &mut frames);
+            Head {
+                session: 1,
+                flags: 1,
+                request: self.request,
+                ..Head::new(Kind::Send)
+            }
+            .write(&self.body, &mut frames);
         }
         self.link(&frames);
         self.commit();
         let mut reports = Vec::with_capacity(self.out.centre.len());
-        let assigned = Assigned { centre_id: *b"11", centre_seq: *b"000047", month_day: *b"1130" };
+        let assigned = Assigned {
+            centre_id: *b"11",
+            centre_seq: *b"000047",
+            month_day: *b"1130",
+        };
         for request in self.out.centre.chunks(208) {
-            report_from(request, Mti::AUTH_APPROVAL, assigned, NO_ERROR, None, &mut reports);
+            report_from(
+                request,
+                Mti::AUTH_APPROVAL,
+                assigned,
+                NO_ERROR,
+                None,
+                &mut reports,
+            );
         }
         assert_eq!(reports.len(), count * 208, "every request was sent");
         for frame in reports.chunks(208) {
-            self.pipeline.step(self.now, Event::Telegram { line: LineNo(0), session: SessionId(1), frame });
+            self.pipeline.step(
+                self.now,
+                Event::Telegram {
+                    line: LineNo(0),
+                    session: SessionId(1),
+                    frame,
+                },
+            );
         }
         self.commit();
         frames.clear();
         for at in 0..count {
             let request = self.request - (count - 1 - at) as u64;
-            Head { session: 1, request, ..Head::new(Kind::Ack) }.write(&[], &mut frames);
+            Head {
+                session: 1,
+                request,
+                ..Head::new(Kind::Ack)
+            }
+            .write(&[], &mut frames);
         }
         self.link(&frames);
         self.commit();
-        assert_eq!(self.out.link.len(), count * 32, "every delivery was confirmed");
+        assert_eq!(
+            self.out.link.len(),
+            count * 32,
+            "every delivery was confirmed"
+        );
         self.pipeline.step(self.now, Event::Tick);
     }
 }
@@ -207,7 +298,9 @@ fn core(c: &mut Criterion) {
     for count in [1, 16, 180] {
         let mut bench = Bench::new();
         group.throughput(Throughput::Elements(count as u64));
-        group.bench_function(format!("transaction, {count} at a time"), |b| b.iter(|| bench.transactions(count)));
+        group.bench_function(format!("transaction, {count} at a time"), |b| {
+            b.iter(|| bench.transactions(count))
+        });
     }
     group.finish();
 }
@@ -225,8 +318,12 @@ fn wheel(c: &mut Criterion) {
             wheel.cancel(id);
         });
     });
-    group.bench_function("nothing due", |b| b.iter(|| black_box(wheel.expire(SECOND))));
-    group.bench_function("when is the next", |b| b.iter(|| black_box(wheel.next_ns())));
+    group.bench_function("nothing due", |b| {
+        b.iter(|| black_box(wheel.expire(SECOND)))
+    });
+    group.bench_function("when is the next", |b| {
+        b.iter(|| black_box(wheel.next_ns()))
+    });
     let mut now = 59 * SECOND;
     group.bench_function("expire and arm again", |b| {
         b.iter(|| {

@@ -276,13 +276,13 @@ pub const SECTIONS: [Section; 8] = [
             choice("sign_on", "command", &SignOn::NAMES),
             choice("route_busy", "error_reply", &RouteBusy::NAMES),
             flag("auto_reply", false),
+            flag("line_check", false),
         ],
     },
     Section {
         path: "line.timers",
         inside: &[],
         keys: &[
-            wait_ms("t21_ms", 25_000),
             wait_ms("t31_ms", 58_000),
             wait_ms("t32_ms", 58_000),
             wait_ms("t33_ms", 30_000),

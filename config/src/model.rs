@@ -154,6 +154,8 @@ pub struct Line {
     pub route_busy: RouteBusy,
     /// Requests of the centre are answered by the daemon (`spec/fexics.md 2.9`).
     pub auto_reply: bool,
+    /// A session that comes while service is open is checked with 9210 (`spec/cafis.md 5.7`).
+    pub line_check: bool,
     /// Whether this is [`Api::default_line`]; true for exactly one line.
     pub default: bool,
     /// Waiting times.
@@ -194,8 +196,6 @@ pub enum RouteBusy {
 /// Waiting times of a line (`spec/cafis.md 7`, gateway side).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timers {
-    /// Search for a usable session.
-    pub t21: Duration,
     /// General request to report.
     pub t31: Duration,
     /// Fault message to its answer.

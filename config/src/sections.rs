@@ -187,6 +187,7 @@ fn line(place: (&DeTable<'_>, u32), position: usize, sink: &mut Sink) -> Line {
         sign_on: reader.choice("sign_on", &SignOn::ALL),
         route_busy: reader.choice("route_busy", &RouteBusy::ALL),
         auto_reply: reader.flag("auto_reply"),
+        line_check: reader.flag("line_check"),
         default: false,
         timers,
         cascade,
@@ -232,7 +233,6 @@ fn keepalive(reader: &mut Reader<'_>) -> Option<Keepalive> {
 fn timers(place: Place<'_>, slot: &str, sink: &mut Sink) -> Timers {
     let mut reader = Reader::new("line.timers", &format!("{slot}.timers"), place, sink);
     let timers = Timers {
-        t21: millis(&mut reader, "t21_ms"),
         t31: millis(&mut reader, "t31_ms"),
         t32: millis(&mut reader, "t32_ms"),
         t33: millis(&mut reader, "t33_ms"),

@@ -268,7 +268,7 @@ fn journal_sizes() {
 fn warnings_name_their_lines() {
     assert_eq!(
         warnings(&format!(
-            "{LINE}[line.timers]\nt31_ms = 50000\nt21_ms = 20\n"
+            "{LINE}[line.timers]\nt31_ms = 50000\nt36_ms = 20\n"
         )),
         [
             "t.toml:7: line.timers.t31_ms: 50000 ms is not 58000 ms, which is fixed by the centre. Leave the default in production."

@@ -88,6 +88,8 @@ fn line_config(config: &Config, line: &Line) -> LineConfig {
         t13_ns: ns(timers.t13),
         t31_ns: ns(timers.t31),
         t32_ns: ns(timers.t32),
+        t33_ns: ns(timers.t33),
+        line_check: line.line_check,
         t34_ns: ns(timers.t34),
         t35_ns: ns(timers.t35),
         t36_ns: ns(timers.t36),

@@ -29,6 +29,7 @@ fn level(notice: &Notice) -> log::Level {
         Notice::Dropped { .. }
         | Notice::LinkFault { .. }
         | Notice::SignOnTimeout
+        | Notice::CheckFailed
         | Notice::Fault { .. } => log::Level::Warn,
         _ => log::Level::Info,
     }
@@ -43,6 +44,9 @@ fn text(notice: &Notice) -> String {
         Notice::ExcessSession => {
             "one centre session more than contracted: all are closed, the centre will connect again"
                 .into()
+        }
+        Notice::CheckFailed => {
+            "a centre session did not answer 9210, it is closed; the centre will connect again".into()
         }
         Notice::Service(service) => format!("service is {service:?}"),
         Notice::SignOnTimeout => "sign-on was not answered within t34".into(),

@@ -36,6 +36,10 @@ pub struct LineConfig {
     pub t31_ns: u64,
     /// Fault message to report.
     pub t32_ns: u64,
+    /// Check of a session, 9210 to 9220.
+    pub t33_ns: u64,
+    /// Check a session that comes while service is open.
+    pub line_check: bool,
     /// Sign-on.
     pub t34_ns: u64,
     /// Sign-off.

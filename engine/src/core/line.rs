@@ -267,6 +267,8 @@ pub struct Line {
     pub ahead: u32,
     /// t34 or t35, whichever runs.
     pub control_timer: TimerId,
+    /// The session that a 9210 of ours is open on, and its t33.
+    pub checked: Option<(SessionId, TimerId)>,
     /// t36.
     pub sign_on_timer: TimerId,
     /// Runs while something is escalated.
@@ -307,6 +309,7 @@ impl Line {
             sequences: Sequences::default(),
             ahead: 0,
             control_timer: TimerId::NONE,
+            checked: None,
             sign_on_timer: TimerId::NONE,
             probe_timer: TimerId::NONE,
             opened_ns: 0,

@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod cascade;
+pub mod check;
 pub mod config;
 pub mod date;
 pub mod fact;
@@ -184,6 +185,8 @@ pub enum Notice {
         /// How many are contracted.
         contracted: u16,
     },
+    /// A session did not answer 9210 as it should; it is closed.
+    CheckFailed,
     /// One session more than contracted: all are closed (spec/cafis.md 5.1.5).
     ExcessSession,
     /// The service state changed.
@@ -284,6 +287,8 @@ enum Timer {
     Tx(u32),
     /// A line waits for the answer to its own control telegram (t34, t35).
     Control(LineNo),
+    /// A session has not answered 9210 (t33).
+    Check(LineNo),
     /// Time to sign on again (t36).
     SignOn(LineNo),
     /// Probe of escalated transactions.
@@ -307,6 +312,7 @@ impl Timer {
             Timer::Probe(line) => (3, u64::from(line.0)),
             Timer::Api(index) => (4, u64::from(index)),
             Timer::Inward(line, route) => (5, u64::from(line.0) << 16 | u64::from(route)),
+            Timer::Check(line) => (8, u64::from(line.0)),
             Timer::Grace => (6, 0),
             Timer::Drain => (7, 0),
         };
@@ -324,6 +330,7 @@ impl Timer {
             5 => Timer::Inward(LineNo((index >> 16) as u16), index as u16),
             6 => Timer::Grace,
             7 => Timer::Drain,
+            8 => Timer::Check(line),
             tag => unreachable!("timer tag {tag}"),
         }
     }
@@ -399,7 +406,7 @@ impl Core {
             .iter()
             .map(|line| usize::from(line.route_count))
             .sum();
-        let timers = cfg.transactions_max() + cfg.sessions_max + cfg.lines.len() * 3 + routes + 8;
+        let timers = cfg.transactions_max() + cfg.sessions_max + cfg.lines.len() * 4 + routes + 8;
         Core {
             lines: cfg.lines.iter().map(Line::new).collect(),
             txs: Txs::new(cfg.transactions_max()),
@@ -522,6 +529,7 @@ impl Core {
             match Timer::unpack(word) {
                 Timer::Tx(index) => self.tx_timer(index, out),
                 Timer::Control(line) => self.control_timer(line, out),
+                Timer::Check(line) => self.check_timer(line, out),
                 Timer::SignOn(line) => self.sign_on_timer(line, out),
                 Timer::Probe(line) => self.probe_timer(line, out),
                 Timer::Api(index) => self.api_expired(index, out),

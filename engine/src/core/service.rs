@@ -165,6 +165,7 @@ impl Core {
         if state.service == Service::Down {
             self.set_service(line, Service::Closed, out);
         }
+        self.check_session(line, session, out);
         if up < contracted {
             return self.arm_sign_on(line);
         }
@@ -370,6 +371,7 @@ impl Core {
                 self.close(line, out);
                 return true;
             }
+            Mti::LINE_CHECK_REPORT => return self.check_answered(line, session, out),
             Mti::START_COMMAND => Incoming::Start,
             Mti::END_NOTICE => Incoming::EndNotice,
             Mti::END_COMMAND => Incoming::End,

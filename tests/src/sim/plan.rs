@@ -50,6 +50,8 @@ pub struct Chaos {
     pub link_cut: u64,
     /// An operator's order.
     pub order: u64,
+    /// The disk fills, or has room again.
+    pub space: u64,
 }
 
 /// A seed's plan.
@@ -75,6 +77,8 @@ pub struct Plan {
     pub wild_ns: u64,
     /// The first number after this one is given to the first request of a cut date.
     pub last_sequence: u32,
+    /// Each line begins with a transaction that waits for an order and has this number; 0: it does not.
+    pub open_sequence: u32,
 }
 
 /// A line as the simulation has it: the interface's timers, few routes.
@@ -93,6 +97,10 @@ pub fn line(number: u16, routes: u16, sessions: u16) -> LineConfig {
         t13_ns: 55 * SEC,
         t31_ns: 58 * SEC,
         t32_ns: 58 * SEC,
+        t33_ns: 30 * SEC,
+        line_check: false,
+        t33_ns: 30 * SEC,
+        line_check: false,
         t34_ns: 30 * SEC,
         t35_ns: 750 * SEC,
         t36_ns: 60 * SEC,
@@ -144,6 +152,7 @@ impl Plan {
             chaos: Chaos::default(),
             wild_ns: 0,
             last_sequence: 0,
+            open_sequence: 0,
         }
     }
 
@@ -183,6 +192,12 @@ impl Plan {
             terminate: some(2),
             link_cut: some(10),
             order: some(15),
+            space: some(10),
+        };
+        let last_sequence = *rng.pick(&[0, 0, 999_990]);
+        let open_sequence = match last_sequence {
+            0 => 0,
+            _ => rng.below(6) as u32,
         };
         Plan {
             core,
@@ -194,7 +209,8 @@ impl Plan {
             mood,
             chaos,
             wild_ns: rng.between(200, 900) * SEC,
-            last_sequence: *rng.pick(&[0, 0, 999_990]),
+            last_sequence,
+            open_sequence,
         }
     }
 }
@@ -204,6 +220,7 @@ fn wild_line(rng: &mut Rng, number: u16) -> LineConfig {
     line.sign_on = !rng.chance(250);
     line.automatic = !rng.chance(150);
     line.auto_reply = rng.chance(300);
+    line.line_check = rng.chance(300);
     if rng.chance(300) {
         line.route_busy = RouteBusy::Buffering;
     }
