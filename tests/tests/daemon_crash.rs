@@ -261,6 +261,36 @@ fn an_ack_after_the_crash_still_counts() {
     );
 }
 
+/// An application whose payment was under way when the daemon died resumes, and is told at once that the daemon settles it:
+/// it does not wait for its own timer.
+#[test]
+fn a_resumed_application_is_told_at_once() {
+    let mut plan = Plan::new(ROOT, "told");
+    plan.set("api.resume_grace_ms", 1000);
+    let mut daemon = Daemon::start(&plan);
+    let centre = plan.centre();
+    assert_eq!(
+        centre.control("rule effect=silent mti=3110 count=1"),
+        "ok silent"
+    );
+    let payment = Payment::new(1);
+    let mut app = App::open(&plan);
+    app.send(&payment).expect("sent");
+    until("the request", || {
+        (centre.ledger().entries.len() == 1).then_some(())
+    });
+    daemon.kill();
+    let _daemon = Daemon::start(&plan);
+    let begin = Instant::now();
+    assert_eq!(app.ended(), rc::TIME_OUT);
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+    app.wait_state(&payment, Cancelled);
+}
+
 /// Where recovery waits for an order, business is taken meanwhile and the open payment is left alone; the order settles it
 /// and returns when that is done.
 #[test]
