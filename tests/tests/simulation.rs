@@ -28,7 +28,9 @@ fn every_seed_keeps_the_invariants() {
         println!("{:#?}", run(seed, true));
         return;
     }
-    let known = KNOWN.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    let known = KNOWN
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok());
     let first = number("SEKISHO_FIRST").unwrap_or(1);
     let fresh = first..first + number("SEKISHO_SEEDS").unwrap_or(SEEDS);
     let mut total = Stats::default();

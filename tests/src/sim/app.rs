@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::rng::Rng;
 use super::telegram::{self, Business};
 use super::{MS, SEC};
+use codec::cafis::header::{Header, HeaderError, data};
+use codec::cafis::section::TransactionKey;
 use codec::link::frame::{FLAG_AGAIN, FLAG_QUIET};
 use codec::link::message::{Hello, Opened, Order, Report, Send, Status};
 use codec::link::{Frame, Head, Kind, rc};
@@ -239,7 +241,9 @@ impl App {
     }
 
     fn at(&self, number: u32) -> Option<usize> {
-        self.sessions.iter().position(|session| session.number == Some(number))
+        self.sessions
+            .iter()
+            .position(|session| session.number == Some(number))
     }
 
     fn welcomed(&mut self) {
@@ -252,14 +256,22 @@ impl App {
     }
 
     fn resume_next(&mut self) {
-        if let Some(token) = self.resuming.first().and_then(|at| self.sessions[*at].token) {
+        if let Some(token) = self
+            .resuming
+            .first()
+            .and_then(|at| self.sessions[*at].token)
+        {
             self.put(Head::new(Kind::Resume), &token);
         }
     }
 
     fn opened(&mut self, now: u64, head: &Head, opened: &Opened) -> Result<(), String> {
         let again = head.flags & FLAG_AGAIN != 0;
-        let queue = if again { &mut self.resuming } else { &mut self.opening };
+        let queue = if again {
+            &mut self.resuming
+        } else {
+            &mut self.opening
+        };
         if queue.is_empty() {
             return Err("OPENED, and nothing was to be opened".into());
         }
@@ -288,17 +300,30 @@ impl App {
                 Phase::Acked(..) => (Kind::Ack, 0, &[]),
                 Phase::GivenUp => (Kind::GiveUp, 0, &[]),
             };
-            let head = Head { flags, session: number, request: *id, ..Head::new(kind) };
+            let head = Head {
+                flags,
+                session: number,
+                request: *id,
+                ..Head::new(kind)
+            };
             frames.push((head, body.to_vec()));
         }
         if session.listens {
-            let head = Head { session: number, request: session.next, ..Head::new(Kind::Listen) };
+            let head = Head {
+                session: number,
+                request: session.next,
+                ..Head::new(Kind::Listen)
+            };
             session.next += 1;
             frames.push((head, vec![1]));
         }
         if let Some(asked) = &mut session.asked {
             asked.since = now;
-            let head = Head { session: number, request: asked.request, ..Head::new(asked.kind) };
+            let head = Head {
+                session: number,
+                request: asked.request,
+                ..Head::new(asked.kind)
+            };
             frames.push((head, asked.body.clone()));
         }
         for (head, body) in frames {
@@ -324,16 +349,26 @@ impl App {
         let session = &mut self.sessions[at];
         session.lost = true;
         (session.token, session.number, session.asked) = (None, None, None);
-        for pending in std::mem::take(&mut session.pending).into_values().filter(|p| !p.answer) {
+        for pending in std::mem::take(&mut session.pending)
+            .into_values()
+            .filter(|p| !p.answer)
+        {
             finish(&mut deals[pending.deal], Told::Unknown);
         }
     }
 
     fn answered(&mut self, head: &Head, deals: &mut [Deal]) {
-        let Some(at) = self.at(head.session) else { return };
-        let asked = self.sessions[at].asked.take_if(|asked| asked.request == head.request);
+        let Some(at) = self.at(head.session) else {
+            return;
+        };
+        let asked = self.sessions[at]
+            .asked
+            .take_if(|asked| asked.request == head.request);
         let Some(asked) = asked else { return };
-        if asked.kind == Kind::Cancel && head.code == rc::OK && let Some(deal) = asked.deal {
+        if asked.kind == Kind::Cancel
+            && head.code == rc::OK
+            && let Some(deal) = asked.deal
+        {
             deals[deal].cancelled = true;
         }
         if asked.kind == Kind::Close {
@@ -341,10 +376,19 @@ impl App {
         }
     }
 
-    fn request_frame(&mut self, head: &Head, body: &[u8], deals: &mut [Deal]) -> Result<(), String> {
-        let Some(at) = self.at(head.session) else { return Ok(()) };
+    fn request_frame(
+        &mut self,
+        head: &Head,
+        body: &[u8],
+        deals: &mut [Deal],
+    ) -> Result<(), String> {
+        let Some(at) = self.at(head.session) else {
+            return Ok(());
+        };
         let session = &mut self.sessions[at];
-        let Some(pending) = session.pending.get_mut(&head.request) else { return Ok(()) };
+        let Some(pending) = session.pending.get_mut(&head.request) else {
+            return Ok(());
+        };
         match head.kind {
             Kind::Accepted => {
                 if pending.phase == Phase::Sent {
@@ -361,7 +405,9 @@ impl App {
                 }
             }
             _ => {
-                let Some(pending) = session.pending.remove(&head.request) else { return Ok(()) };
+                let Some(pending) = session.pending.remove(&head.request) else {
+                    return Ok(());
+                };
                 if pending.answer {
                     return Ok(());
                 }
@@ -373,7 +419,11 @@ impl App {
                     (Kind::Confirm, phase) if head.code == rc::OK => {
                         return Err(format!("3: CONFIRM of a request that is {phase:?}"));
                     }
-                    (_, Phase::Sent) if head.code != rc::TIME_OUT && head.code != rc::ERROR_SOCKET => Told::Refused(head.code),
+                    (_, Phase::Sent)
+                        if head.code != rc::TIME_OUT && head.code != rc::ERROR_SOCKET =>
+                    {
+                        Told::Refused(head.code)
+                    }
                     _ => Told::Ended(head.code),
                 };
                 finish(&mut deals[pending.deal], told);
@@ -408,12 +458,18 @@ impl App {
         self.take_reports(now);
         self.overdue(now, deals);
         let at = self.rng.below(self.sessions.len() as u64) as usize;
-        let closing = self.sessions[at].asked.as_ref().is_some_and(|asked| asked.kind == Kind::Close);
+        let closing = self.sessions[at]
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.kind == Kind::Close);
         if self.sessions[at].number.is_none() || closing {
             return;
         }
         if self.retired {
-            if !self.operator && self.sessions[at].pending.is_empty() && self.sessions[at].asked.is_none() {
+            if !self.operator
+                && self.sessions[at].pending.is_empty()
+                && self.sessions[at].asked.is_none()
+            {
                 self.ask(now, at, Kind::Close, &[], false, None);
             }
             return;
@@ -423,10 +479,14 @@ impl App {
             60..63 => self.ask_about(now, at, Kind::Query, deals),
             63..67 => self.ask_about(now, at, Kind::Cancel, deals),
 
-            67..69 => { self.ask(now, at, Kind::Close, &[], false, None); }
+            67..69 => {
+                self.ask(now, at, Kind::Close, &[], false, None);
+            }
             69..73 => self.listen(at),
             73..80 => self.answer_centre(now, at),
-            80..82 => { self.control(now, Order::Status, 0); }
+            80..82 => {
+                self.control(now, Order::Status, 0);
+            }
             _ => {}
         }
     }
@@ -434,7 +494,10 @@ impl App {
     /// Opens an API session.
     pub fn open(&mut self) {
         self.opening.push(self.sessions.len());
-        self.sessions.push(Session { next: 1, ..Session::default() });
+        self.sessions.push(Session {
+            next: 1,
+            ..Session::default()
+        });
         self.put(Head::new(Kind::Open), &[]);
     }
 
@@ -452,7 +515,11 @@ impl App {
 
     /// Begins a request of chance.
     fn begin(&mut self, now: u64, at: usize, deals: &mut Vec<Deal>) {
-        let outstanding: usize = self.sessions.iter().map(|session| session.pending.len()).sum();
+        let outstanding: usize = self
+            .sessions
+            .iter()
+            .map(|session| session.pending.len())
+            .sum();
         if outstanding >= self.credit as usize {
             return;
         }
@@ -483,7 +550,11 @@ impl App {
         let send = Send {
             centre_id: *b"00",
             centre_seq: *b"      ",
-            issuer: if business.turnaround() { *b"00000000000" } else { telegram::ISSUER },
+            issuer: if business.turnaround() {
+                *b"00000000000"
+            } else {
+                telegram::ISSUER
+            },
             acquirer: self.company,
             mti: business.mti().digits(),
             data: &data,
@@ -504,7 +575,65 @@ impl App {
         deal
     }
 
-    fn send_body(&mut self, now: u64, at: usize, deal: usize, body: Vec<u8>, quiet: bool, answer: bool) {
+    /// Sends the request that a telegram to the centre was made from; gives its place among the deals.
+    ///
+    /// # Errors
+    /// It is no request with a section 1-0.
+    pub fn send_telegram(
+        &mut self,
+        now: u64,
+        frame: &[u8],
+        deals: &mut Vec<Deal>,
+    ) -> Result<usize, HeaderError> {
+        let header = Header::new(frame)?;
+        let send = Send {
+            centre_id: header.centre_id(),
+            centre_seq: header.centre_seq(),
+            issuer: header.issuer(),
+            acquirer: header.acquirer(),
+            mti: header.mti().digits(),
+            data: data(frame),
+        };
+        let mut body = Vec::new();
+        send.encode(&mut body);
+        deals.push(Deal {
+            line: self.line,
+            key: TransactionKey::of(frame).map_or([b' '; 24], |key| key.0),
+            business: Business::Authorisation,
+            amount: 0,
+            told: Told::Nothing,
+            cancel_ordered: false,
+            cancelled: false,
+        });
+        let deal = deals.len() - 1;
+        let attached = self
+            .sessions
+            .iter()
+            .position(|session| session.number.is_some());
+        self.send_body(now, attached.unwrap_or(0), deal, body, true, false);
+        Ok(deal)
+    }
+
+    /// Gives up every request that has no report yet.
+    pub fn give_up_all(&mut self, deals: &mut [Deal]) {
+        for session in &mut self.sessions {
+            session
+                .pending
+                .values_mut()
+                .for_each(|pending| pending.deadline = 0);
+        }
+        self.overdue(1, deals);
+    }
+
+    fn send_body(
+        &mut self,
+        now: u64,
+        at: usize,
+        deal: usize,
+        body: Vec<u8>,
+        quiet: bool,
+        answer: bool,
+    ) {
         let session = &mut self.sessions[at];
         let request = session.next;
         session.next += 1;
@@ -533,8 +662,12 @@ impl App {
 
     /// Answers a request of the centre.
     fn answer_centre(&mut self, now: u64, at: usize) {
-        let Some(asked) = self.sessions[at].centre.pop() else { return };
-        let Ok(asked) = Report::decode(&asked) else { return };
+        let Some(asked) = self.sessions[at].centre.pop() else {
+            return;
+        };
+        let Ok(asked) = Report::decode(&asked) else {
+            return;
+        };
         let mut mti = asked.mti;
         mti[2] = if self.rng.chance(700) { b'2' } else { b'5' };
         let send = Send {
@@ -554,14 +687,20 @@ impl App {
     fn take_reports(&mut self, now: u64) {
         let mut acks = Vec::new();
         for session in &mut self.sessions {
-            let Some(number) = session.number else { continue };
+            let Some(number) = session.number else {
+                continue;
+            };
             for (request, pending) in &mut session.pending {
                 if let Phase::Reported(mti, data) = &pending.phase
                     && now < pending.deadline + 60 * SEC
                     && self.rng.chance(700)
                 {
                     pending.phase = Phase::Acked(*mti, data.clone());
-                    acks.push(Head { session: number, request: *request, ..Head::new(Kind::Ack) });
+                    acks.push(Head {
+                        session: number,
+                        request: *request,
+                        ..Head::new(Kind::Ack)
+                    });
                 }
             }
         }
@@ -578,7 +717,11 @@ impl App {
                     pending.phase = Phase::GivenUp;
                     finish(&mut deals[pending.deal], Told::Unknown);
                     if let Some(number) = session.number {
-                        let head = Head { session: number, request: *request, ..Head::new(Kind::GiveUp) };
+                        let head = Head {
+                            session: number,
+                            request: *request,
+                            ..Head::new(Kind::GiveUp)
+                        };
                         frames.push(head);
                     }
                 }
@@ -590,7 +733,9 @@ impl App {
     }
 
     fn ask_about(&mut self, now: u64, at: usize, kind: Kind, deals: &mut [Deal]) {
-        let mine: Vec<usize> = (0..deals.len()).filter(|at| deals[*at].line == self.line).collect();
+        let mine: Vec<usize> = (0..deals.len())
+            .filter(|at| deals[*at].line == self.line)
+            .collect();
         if mine.is_empty() {
             return;
         }
@@ -608,18 +753,49 @@ impl App {
 
     /// Orders the system cancel of a deal.
     pub fn cancel(&mut self, now: u64, at: usize, deal: usize, deals: &mut [Deal]) {
-        if self.ask(now, at, Kind::Cancel, &deals[deal].key.clone(), true, Some(deal)) {
+        if self.ask(
+            now,
+            at,
+            Kind::Cancel,
+            &deals[deal].key.clone(),
+            true,
+            Some(deal),
+        ) {
             deals[deal].cancel_ordered = true;
         }
     }
 
-    fn ask(&mut self, now: u64, at: usize, kind: Kind, body: &[u8], repeatable: bool, deal: Option<usize>) -> bool {
+    fn ask(
+        &mut self,
+        now: u64,
+        at: usize,
+        kind: Kind,
+        body: &[u8],
+        repeatable: bool,
+        deal: Option<usize>,
+    ) -> bool {
         let session = &mut self.sessions[at];
-        let (Some(number), None) = (session.number, &session.asked) else { return false };
+        let (Some(number), None) = (session.number, &session.asked) else {
+            return false;
+        };
         let request = session.next;
         session.next += 1;
-        session.asked = Some(Asked { request, kind, body: body.to_vec(), repeatable, deal, since: now });
-        self.put(Head { session: number, request, ..Head::new(kind) }, body);
+        session.asked = Some(Asked {
+            request,
+            kind,
+            body: body.to_vec(),
+            repeatable,
+            deal,
+            since: now,
+        });
+        self.put(
+            Head {
+                session: number,
+                request,
+                ..Head::new(kind)
+            },
+            body,
+        );
         true
     }
 
@@ -629,7 +805,10 @@ impl App {
         if order == Order::Purge {
             body.extend_from_slice(&route.to_le_bytes());
         }
-        let repeatable = matches!(order, Order::Status | Order::Recovery | Order::SignOn | Order::SignOff);
+        let repeatable = matches!(
+            order,
+            Order::Status | Order::Recovery | Order::SignOn | Order::SignOff
+        );
         for at in 0..self.sessions.len() {
             if self.ask(now, at, Kind::Control, &body, repeatable, None) {
                 return true;
@@ -642,11 +821,17 @@ impl App {
     pub fn acknowledge_all(&mut self) {
         let mut acks = Vec::new();
         for session in &mut self.sessions {
-            let Some(number) = session.number else { continue };
+            let Some(number) = session.number else {
+                continue;
+            };
             for (request, pending) in &mut session.pending {
                 if let Phase::Reported(mti, data) = &pending.phase {
                     pending.phase = Phase::Acked(*mti, data.clone());
-                    acks.push(Head { session: number, request: *request, ..Head::new(Kind::Ack) });
+                    acks.push(Head {
+                        session: number,
+                        request: *request,
+                        ..Head::new(Kind::Ack)
+                    });
                 }
             }
         }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::disk::Block;
 use engine::core::Core;
 use engine::core::Found;
+use engine::core::Now;
 use engine::core::cascade::Verdict;
 use engine::core::config::CoreConfig;
 use engine::core::fact::{Fact, FactHead};
 use engine::core::tx::Outcome;
-use engine::core::Now;
 
 /// A transaction as the facts have it.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Book {
     pub last: u64,
     /// Dropped telegrams by reason.
     pub dropped: BTreeMap<u8, u64>,
+    /// Transactions that were open before the beginning: cut date and sequence.
+    open_before: BTreeMap<u64, (u32, u32, u32)>,
     in_checkpoint: bool,
 }
 
@@ -74,6 +76,19 @@ fn key_of(frame: &[u8]) -> [u8; 24] {
 }
 
 impl Book {
+    /// A book that knows what stood before the beginning.
+    #[must_use]
+    pub fn new(first: &[(FactHead, Fact<'static>)]) -> Book {
+        let open = first.iter().filter_map(|(head, fact)| match fact {
+            Fact::Open(open) => Some((head.tx, (head.line, open.cut_date, open.sequence))),
+            _ => None,
+        });
+        Book {
+            open_before: open.collect(),
+            ..Book::default()
+        }
+    }
+
     /// Takes a block in.
     ///
     /// # Errors
@@ -102,7 +117,17 @@ impl Book {
             }
             Fact::Dropped(dropped) => *self.dropped.entry(dropped.reason).or_default() += 1,
             Fact::Request(request) => {
-                if !self.numbers.insert((head.line, request.cut_date, request.sequence)) {
+                let number = (head.line, request.cut_date, request.sequence);
+                if self.open_before.values().any(|open| *open == number) {
+                    return Err(format!(
+                        "5: sequence {} is still open and used again",
+                        request.sequence
+                    ));
+                }
+                if !self
+                    .numbers
+                    .insert((head.line, request.cut_date, request.sequence))
+                {
                     return Err(format!(
                         "5: sequence {} of {} on line {} is used a second time, by transaction {}",
                         request.sequence, request.cut_date, head.line, head.tx
@@ -128,11 +153,18 @@ impl Book {
                     opens: 1,
                 };
                 self.entries.insert(head.tx, entry);
-                self.by_key.entry((head.line, key)).or_default().push(head.tx);
+                self.by_key
+                    .entry((head.line, key))
+                    .or_default()
+                    .push(head.tx);
             }
             fact => {
                 if let Some(entry) = self.entries.get_mut(&head.tx) {
                     entry.fact(fact);
+                } else if let Fact::FaultReport(report) = fact
+                    && report.verdict == Verdict::NotProcessed as u8
+                {
+                    self.open_before.remove(&head.tx);
                 }
             }
         }
@@ -301,5 +333,9 @@ pub fn difference(one: &[String], other: &[String]) -> Option<String> {
         let lines: Vec<_> = a.iter().filter(|line| !b.contains(line)).cloned().collect();
         lines.join("\n    ")
     };
-    Some(format!("\n  first:\n    {}\n  second:\n    {}", only(one, other), only(other, one)))
+    Some(format!(
+        "\n  first:\n    {}\n  second:\n    {}",
+        only(one, other),
+        only(other, one)
+    ))
 }

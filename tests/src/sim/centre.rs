@@ -203,9 +203,11 @@ impl Centre {
         match row.class {
             Class::Control => self.control(session, mti, frame),
             _ if route >= 3 && route % 2 == 1 => self.inward_answer(route, mti, frame),
-            _ if route == 0 || route % 2 == 1 || route > self.routes * 2 => {
-                Err(format!("C55: {} on route {route} of {}", mti.0, self.routes * 2))
-            }
+            _ if route == 0 || route % 2 == 1 || route > self.routes * 2 => Err(format!(
+                "C55: {} on route {route} of {}",
+                mti.0,
+                self.routes * 2
+            )),
             Class::Fault if row.kind == Kind::Command => self.fault(route, mti, frame),
             Class::Business | Class::Service if row.kind == Kind::Request => {
                 self.request(route, mti, frame)
@@ -227,8 +229,27 @@ impl Centre {
 
     fn request(&mut self, route: u16, mti: Mti, frame: &[u8]) -> Result<(), String> {
         let header = Header::new(frame).map_err(|error| format!("C58: {error}"))?;
-        let sequence = header.sequence().filter(|n| *n != 0).ok_or("C58: the sequence")?;
+        let sequence = header
+            .sequence()
+            .filter(|n| *n != 0)
+            .ok_or("C58: the sequence")?;
         let key = TransactionKey::of(frame).ok_or("C34: no section 1-0")?.0;
+        let turnaround = is_turnaround(mti, data(frame));
+        if turnaround && self.busy.contains_key(&route) {
+            // The route of a turnaround request is free as soon as nobody waits for it, so a slow session may bring it
+            // behind the route's next user. It does no harm: its 8970 fits nothing.
+            let mut report = Vec::new();
+            report_from(
+                frame,
+                Mti::ABNORMAL,
+                Assigned::NOT_YET,
+                *b"C51",
+                None,
+                &mut report,
+            );
+            self.send(report);
+            return Ok(());
+        }
         if let Some(other) = self.busy.get(&route) {
             let other = &self.ledger[*other];
             return Err(format!(
@@ -239,18 +260,24 @@ impl Centre {
         if header.acquirer() != self.company {
             return Err("C53: another company".into());
         }
-        let again = |entry: &Entry| entry.sequence == sequence && entry.day == header.originator_day();
+        let again =
+            |entry: &Entry| entry.sequence == sequence && entry.day == header.originator_day();
         if self.ledger.iter().any(again) {
-            return Err(format!("5: the centre received sequence {sequence} twice in one cut date"));
+            return Err(format!(
+                "5: the centre received sequence {sequence} twice in one cut date"
+            ));
         }
-        let turnaround = is_turnaround(mti, data(frame));
         let entry = Entry {
             key,
             sequence,
             day: header.originator_day(),
             request: frame.to_vec(),
             turnaround,
-            amount: Section11::of(frame).ok().and_then(|section| section.amount()).unwrap_or(0).into(),
+            amount: Section11::of(frame)
+                .ok()
+                .and_then(|section| section.amount())
+                .unwrap_or(0)
+                .into(),
             state: State::Processing,
             report: Vec::new(),
             assigned: Assigned::NOT_YET,
@@ -286,16 +313,17 @@ impl Centre {
             false => *self.rng.pick(&[0, 5 * MS, 300 * MS, 2 * SEC]),
         };
         if abnormal {
-            let code = *self.rng.pick(&[b"C12", b"C13", b"C14", b"C33", b"C50", b"C57"]);
+            let code = *self
+                .rng
+                .pick(&[b"C12", b"C13", b"C14", b"C33", b"C50", b"C57"]);
             return self.abnormal(at, *code, delay);
         }
         let (kind, state) = match refuse && !turnaround {
             true => (Kind::Refusal, State::Refused),
             false => (Kind::Approval, State::Approved),
         };
-        let answer = lookup(mti).and_then(|row| {
-            row.answer(kind).or_else(|| row.answers.first().copied())
-        });
+        let answer =
+            lookup(mti).and_then(|row| row.answer(kind).or_else(|| row.answers.first().copied()));
         let assigned = self.assign(b'1');
         let entry = &mut self.ledger[at];
         entry.assigned = assigned;
@@ -309,7 +337,14 @@ impl Centre {
                 _ => (NO_ERROR, Some(*b"0012345")),
             };
             let answer = answer.unwrap_or(Mti::ABNORMAL);
-            report_from(&entry.request, answer, assigned, error, approval, &mut report);
+            report_from(
+                &entry.request,
+                answer,
+                assigned,
+                error,
+                approval,
+                &mut report,
+            );
         }
         if silent {
             // Processed, and the report never leaves; of a turnaround request nothing stays behind.
@@ -405,8 +440,13 @@ impl Centre {
     /// Approvals that stand, and their sum.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        let standing = self.ledger.iter().filter(|e| e.state == State::Approved && !e.turnaround);
-        standing.fold((0, 0), |(count, sum), entry| (count + 1, sum + entry.amount))
+        let standing = self
+            .ledger
+            .iter()
+            .filter(|e| e.state == State::Approved && !e.turnaround);
+        standing.fold((0, 0), |(count, sum), entry| {
+            (count + 1, sum + entry.amount)
+        })
     }
 }
 

@@ -86,10 +86,16 @@ impl Disk {
     /// Invariant 11: it holds what must not be stored.
     pub fn write(&mut self, sealed: Sealed<AlignedBuf>) -> Result<Option<&Block>, String> {
         let bytes = &sealed.buffer[..sealed.len];
-        let sentinels: [&[u8]; 3] =
-            [telegram::PIN, telegram::SECURITY_CODE, telegram::DISCRETIONARY];
+        let sentinels: [&[u8]; 3] = [
+            telegram::PIN,
+            telegram::SECURITY_CODE,
+            telegram::DISCRETIONARY,
+        ];
         for sentinel in sentinels {
-            if bytes.windows(sentinel.len()).any(|window| window == sentinel) {
+            if bytes
+                .windows(sentinel.len())
+                .any(|window| window == sentinel)
+            {
                 let what = String::from_utf8_lossy(sentinel);
                 return Err(format!(
                     "11: {what}, which must not be stored, is in block {} of segment {}",
@@ -97,7 +103,9 @@ impl Disk {
                 ));
             }
         }
-        let head = bytes.first_chunk::<BLOCK_HEADER_LEN>().map(BlockFields::read);
+        let head = bytes
+            .first_chunk::<BLOCK_HEADER_LEN>()
+            .map(BlockFields::read);
         let fields = head.filter(|fields| fields.magic == BLOCK_MAGIC);
         let block = fields.map(|fields| Block {
             last: sealed.last_record.0,
@@ -149,7 +157,8 @@ impl Disk {
         if self.rng.chance(300) {
             let unsynced: Vec<_> = self.writes.values().filter(|write| !write.done).collect();
             if !unsynced.is_empty() {
-                let (segment, offset, len) = unsynced[self.rng.below(unsynced.len() as u64) as usize].place;
+                let (segment, offset, len) =
+                    unsynced[self.rng.below(unsynced.len() as u64) as usize].place;
                 let sector = self.rng.below((len / SECTOR) as u64) * SECTOR as u64;
                 let at = offset + sector + self.rng.below(SECTOR as u64);
                 if let Some(bytes) = self.store.bytes_mut(segment)

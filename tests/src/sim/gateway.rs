@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use super::book::{Shadow, dump};
 use super::disk::Disk;
 use super::plan::Plan;
-use super::SEC;
-use engine::core::config::CoreConfig;
+use super::{SEC, telegram};
+use codec::cafis::fault::make_image;
+use codec::cafis::header::HeaderBuilder;
+use engine::core::config::{CoreConfig, LineConfig};
 use engine::core::fact::{self, Fact, FactHead};
+use engine::core::tx::{Cause, Phase};
 use engine::core::{Core, Event, LinkId, Notice, Now, Order, SessionId};
 use engine::journal::buffer::AlignedBuf;
 use engine::journal::recover::{Recovered, recover};
@@ -43,7 +46,8 @@ impl Sink for Outputs {
     }
 }
 
-/// The facts that stand before the beginning: the last sequence number of the first cut date.
+/// The facts that stand before the beginning: the last sequence number of the first cut date, and a transaction that
+/// has a number ahead of it.
 #[must_use]
 pub fn first_facts(plan: &Plan, now: Now) -> Vec<(FactHead, Fact<'static>)> {
     let date = engine::core::date::date_of(now.wall_ns);
@@ -56,9 +60,68 @@ pub fn first_facts(plan: &Plan, now: Now) -> Vec<(FactHead, Fact<'static>)> {
             ..FactHead::default()
         };
         let state = 0;
-        (head, fact::CheckpointLine { state, cut_date: date, dates, sequences }.into())
+        (
+            head,
+            fact::CheckpointLine {
+                state,
+                cut_date: date,
+                dates,
+                sequences,
+            }
+            .into(),
+        )
     });
-    facts.collect()
+    let lines = plan.core.lines.iter().filter(|_| plan.open_sequence != 0);
+    let open = lines
+        .enumerate()
+        .map(|(at, line)| open_ahead(at, line, plan.open_sequence, date));
+    facts.chain(open).collect()
+}
+
+/// A transaction that waits for an order. The centre never heard of it.
+fn open_ahead(
+    at: usize,
+    line: &LineConfig,
+    sequence: u32,
+    cut_date: u32,
+) -> (FactHead, Fact<'static>) {
+    let head = FactHead {
+        line: line.id,
+        epoch: line.epoch,
+        tx: at as u64 + 1,
+        ..FactHead::default()
+    };
+    let key = telegram::key(800_000_000 + at as u64);
+    let data = telegram::data(telegram::Business::Authorisation, &key, 1, false);
+    let header = HeaderBuilder {
+        route: 2,
+        sequence,
+        acquirer: line.company,
+        issuer: telegram::ISSUER,
+        mti: codec::cafis::mti::Mti::AUTH_REQUEST,
+        originator_day: engine::core::date::day_digits(cut_date),
+        trailer: data.len() as u16,
+        ..HeaderBuilder::default()
+    };
+    let mut image = [&header.to_bytes()[..], &data].concat();
+    make_image(&mut image).expect("a good request");
+    let open = fact::Open {
+        phase: Phase::Escalated as u8,
+        cause: Cause::NoAutomatic as u8,
+        congested: 0,
+        route: 2,
+        flags: 0,
+        fault: 8930,
+        sends: 0,
+        sequence,
+        cut_date,
+        api: [0; 16],
+        request: 1,
+        // Once for each line of a world, which ends with the test.
+        image: image.leak(),
+        report: &[],
+    };
+    (head, open.into())
 }
 
 /// A running gateway.
@@ -154,7 +217,9 @@ impl Gateway {
     fn switch(&mut self, disk: &mut Disk) -> Result<(), String> {
         let segment = disk.prepare(self.next_segment, self.needed_from);
         self.next_segment += 1;
-        self.pipeline.switch(segment).map_err(|error| format!("journal: {error}"))
+        self.pipeline
+            .switch(segment)
+            .map_err(|error| format!("journal: {error}"))
     }
 
     /// One event.
@@ -204,7 +269,8 @@ impl Gateway {
     /// Notices since the last call.
     pub fn notices(&mut self, into: &mut BTreeMap<String, u64>) -> Vec<(u32, Notice)> {
         let mut notices = Vec::new();
-        self.pipeline.notices(|line, notice| notices.push((line, notice)));
+        self.pipeline
+            .notices(|line, notice| notices.push((line, notice)));
         for (_, notice) in &notices {
             let text = format!("{notice:?}");
             let name = text.split([' ', '{', '(']).next().unwrap_or("").to_owned();

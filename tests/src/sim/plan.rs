@@ -99,8 +99,6 @@ pub fn line(number: u16, routes: u16, sessions: u16) -> LineConfig {
         t32_ns: 58 * SEC,
         t33_ns: 30 * SEC,
         line_check: false,
-        t33_ns: 30 * SEC,
-        line_check: false,
         t34_ns: 30 * SEC,
         t35_ns: 750 * SEC,
         t36_ns: 60 * SEC,
@@ -169,7 +167,13 @@ impl Plan {
         core.credit = *rng.pick(&[2, 8]);
         core.sessions_max = *rng.pick(&[6, 24]);
         core.delivery_limit_ns = rng.between(3, 60) * SEC;
-        let mut some = |most: u64| if rng.chance(600) { rng.below(most + 1) } else { 0 };
+        let mut some = |most: u64| {
+            if rng.chance(600) {
+                rng.below(most + 1)
+            } else {
+                0
+            }
+        };
         let mood = Mood {
             refuse: some(200),
             abnormal: some(150),

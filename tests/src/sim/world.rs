@@ -47,7 +47,11 @@ impl std::fmt::Display for Failure {
         for line in &self.trace {
             writeln!(f, "  {line}")?;
         }
-        writeln!(f, "seed {} step {}: invariant {}", self.seed, self.step, self.what)?;
+        writeln!(
+            f,
+            "seed {} step {}: invariant {}",
+            self.seed, self.step, self.what
+        )?;
         write!(
             f,
             "replay: SEKISHO_SEED={} cargo test -p tests --test simulation -- --nocapture",
@@ -96,6 +100,7 @@ pub(super) enum ToGateway {
     LinkFrame(u64, Vec<u8>),
     LookedUp(u32, Option<(u64, Box<Entry>)>),
     Terminate,
+    Space(engine::core::Space),
 }
 
 /// Counters of a run.
@@ -350,7 +355,9 @@ impl World {
 
     fn take_step(&mut self) -> Result<(), String> {
         let queued = self.queue.first_key_value().map(|(key, _)| key.0);
-        let timer = self.timer_time().filter(|timer| queued.is_none_or(|queued| *timer < queued));
+        let timer = self
+            .timer_time()
+            .filter(|timer| queued.is_none_or(|queued| *timer < queued));
         if let Some(time) = timer {
             self.watch_for_standstill(time)?;
             self.now = time;
@@ -402,7 +409,9 @@ impl World {
                 return self.crash();
             }
             let now = self.clock();
-            let Some(gateway) = &mut self.gateway else { return Ok(()) };
+            let Some(gateway) = &mut self.gateway else {
+                return Ok(());
+            };
             let outputs = gateway.release(now);
             let quiet = outputs.is_empty();
             for output in outputs {
@@ -413,12 +422,16 @@ impl World {
                     return Ok(());
                 }
             }
-            let Some(gateway) = &mut self.gateway else { return Ok(()) };
+            let Some(gateway) = &mut self.gateway else {
+                return Ok(());
+            };
             let issued = gateway.write(&mut self.disk)?;
             for (ticket, ns) in issued {
                 self.after(ns, Happening::Written(self.boot, ticket));
             }
-            let Some(gateway) = &mut self.gateway else { return Ok(()) };
+            let Some(gateway) = &mut self.gateway else {
+                return Ok(());
+            };
             for (line, notice) in gateway.notices(&mut self.stats.notices) {
                 check::notice(self, &notice)?;
                 self.note(|| format!("  notice line {line} {notice:?}"));
@@ -483,7 +496,7 @@ impl World {
 
     /// The book after a start: exactly what recovery found.
     pub(super) fn rebook(&mut self) -> Result<(), String> {
-        (self.book, self.booked) = (Book::default(), 0);
+        (self.book, self.booked) = (Book::new(&self.first), 0);
         self.book_durable()
     }
 

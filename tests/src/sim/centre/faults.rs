@@ -64,20 +64,38 @@ impl Centre {
                 let report = Header::new(&entry.report)
                     .map_err(|_| format!("8.4: an {} and there was no report", mti.0))?;
                 let fields = ReportFields::of(&report);
-                write_cancel(&image, &fields, route, mti == Mti::CANCEL_AGAIN, &mut expected);
+                write_cancel(
+                    &image,
+                    &fields,
+                    route,
+                    mti == Mti::CANCEL_AGAIN,
+                    &mut expected,
+                );
             }
         }
         if expected == frame {
             return Ok(());
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Err(format!("8.3: {} is\n  {}\n  not\n  {}", mti.0, text(frame), text(&expected)))
+        Err(format!(
+            "8.3: {} is\n  {}\n  not\n  {}",
+            mti.0,
+            text(frame),
+            text(&expected)
+        ))
     }
 
     fn refuse_fault(&mut self, frame: &[u8], code: [u8; 3]) -> Result<(), String> {
         let mut report = Vec::new();
         let header = Header::new(frame).map_err(|error| format!("C58: {error}"))?;
-        report_from(frame, Mti::ABNORMAL, header.assigned(), code, None, &mut report);
+        report_from(
+            frame,
+            Mti::ABNORMAL,
+            header.assigned(),
+            code,
+            None,
+            &mut report,
+        );
         self.send(report);
         Ok(())
     }

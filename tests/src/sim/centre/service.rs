@@ -40,7 +40,10 @@ impl Centre {
             }
             Err(format!("2.2: {} is not as it has to be", mti.0))
         };
-        let waits = self.command.as_ref().is_some_and(|command| command.mti != Mti::LINE_CHECK);
+        let waits = self
+            .command
+            .as_ref()
+            .is_some_and(|command| command.mti != Mti::LINE_CHECK);
         match mti {
             Mti::SIGN_ON => {
                 expected(GatewayControl::SignOn)?;
@@ -58,7 +61,23 @@ impl Centre {
                 let wait = *self.rng.pick(&[0, SEC, 15 * SEC]);
                 self.after(wait, Later::Permit(frame.to_vec()));
             }
-            Mti::LINE_CHECK => {}
+            Mti::LINE_CHECK => {
+                expected(GatewayControl::LineCheck)?;
+                if self.rng.chance(self.mood.silent) {
+                    return Ok(());
+                }
+                let mut report = Vec::new();
+                let assigned = self.assign(b'0');
+                report_from(
+                    frame,
+                    Mti::LINE_CHECK_REPORT,
+                    assigned,
+                    *b"   ",
+                    None,
+                    &mut report,
+                );
+                self.acts.push(Act::Send(Some(session), report));
+            }
             _ => return self.command_answered(session, mti, frame),
         }
         Ok(())
@@ -69,7 +88,14 @@ impl Centre {
         let mut report = Vec::new();
         let mut assigned = self.assign(b'0');
         assigned.month_day = *b"0000";
-        report_from(frame, Mti::SIGN_ON_PERMITTED, assigned, *b"   ", None, &mut report);
+        report_from(
+            frame,
+            Mti::SIGN_ON_PERMITTED,
+            assigned,
+            *b"   ",
+            None,
+            &mut report,
+        );
         self.send(report);
     }
 
@@ -89,7 +115,14 @@ impl Centre {
         let mut report = Vec::new();
         let mut assigned = self.assign(b'0');
         assigned.month_day = *b"0000";
-        report_from(&frame, Mti::SIGN_OFF_PERMITTED, assigned, *b"   ", None, &mut report);
+        report_from(
+            &frame,
+            Mti::SIGN_OFF_PERMITTED,
+            assigned,
+            *b"   ",
+            None,
+            &mut report,
+        );
         self.send(report);
     }
 
@@ -200,7 +233,9 @@ impl Centre {
     }
 
     fn counter_notice(&mut self) {
-        let Some(route) = self.free_inward() else { return };
+        let Some(route) = self.free_inward() else {
+            return;
+        };
         let frame = self.inward_frame(route, Mti::COUNTER_NOTICE, &super::counters());
         self.ask(route, frame);
     }
@@ -214,7 +249,9 @@ impl Centre {
         if dice < 2 {
             return self.command(CentreControl::LineCheck, 30 * SEC);
         }
-        let Some(route) = self.free_inward() else { return };
+        let Some(route) = self.free_inward() else {
+            return;
+        };
         let key = telegram::key(900_000_000 + self.numbers);
         let frame = match dice {
             2 => self.inward_frame(route, Mti::COUNTER_NOTICE, &super::counters()),
@@ -237,7 +274,9 @@ impl Centre {
     }
 
     fn free_inward(&self) -> Option<u16> {
-        (1..=self.routes).map(|n| n * 2 + 1).find(|route| !self.inward.contains_key(route))
+        (1..=self.routes)
+            .map(|n| n * 2 + 1)
+            .find(|route| !self.inward.contains_key(route))
     }
 
     fn inward_frame(&mut self, route: u16, mti: Mti, data: &[u8]) -> Vec<u8> {
@@ -248,7 +287,11 @@ impl Centre {
             centre_id: assigned.centre_id,
             centre_seq: assigned.centre_seq,
             month_day: assigned.month_day,
-            acquirer: if mti == Mti::COUNTER_NOTICE { *b"00000000000" } else { telegram::ISSUER },
+            acquirer: if mti == Mti::COUNTER_NOTICE {
+                *b"00000000000"
+            } else {
+                telegram::ISSUER
+            },
             issuer: self.company,
             mti,
             originator_day: *b"30",
@@ -272,7 +315,12 @@ impl Centre {
     }
 
     /// Every protected field has to be the request's (spec/cafis.md 9.4).
-    pub(super) fn inward_answer(&mut self, route: u16, mti: Mti, frame: &[u8]) -> Result<(), String> {
+    pub(super) fn inward_answer(
+        &mut self,
+        route: u16,
+        mti: Mti,
+        frame: &[u8],
+    ) -> Result<(), String> {
         let Some((asked, _)) = self.inward.get(&route) else {
             return Ok(());
         };
@@ -283,11 +331,17 @@ impl Centre {
         }
         let (old, new) = (old.bytes(), new.bytes());
         if old[..43] != new[..43] || old[47..60] != new[47..60] {
-            return Err(format!("9.4: {} differs from its request in a protected field", mti.0));
+            return Err(format!(
+                "9.4: {} differs from its request in a protected field",
+                mti.0
+            ));
         }
         let key = |frame: &[u8]| codec::cafis::section::TransactionKey::of(frame).map(|key| key.0);
         if mti != Mti::COUNTER_NOTICE_REPORT && key(asked) != key(frame) {
-            return Err(format!("9.4: {} has another transaction key than its request", mti.0));
+            return Err(format!(
+                "9.4: {} has another transaction key than its request",
+                mti.0
+            ));
         }
         *self.inward_answers.entry(mti.0).or_default() += 1;
         self.inward.remove(&route);

@@ -5,6 +5,7 @@ use super::{Happening, ToGateway, World};
 use crate::sim::SEC;
 use crate::sim::centre::Service;
 use codec::link::message::Order;
+use engine::core::Space;
 
 impl World {
     /// About once a second while the world is wild.
@@ -48,8 +49,18 @@ impl World {
         if self.rng.chance(chaos.order) {
             self.order_of_chance(line);
         }
+        if self.rng.chance(chaos.space) {
+            let space = *self.rng.pick(&[Space::Ok, Space::Low]);
+            self.at(
+                self.now,
+                Happening::Gateway(self.boot, ToGateway::Space(space)),
+            );
+        }
         if self.rng.chance(chaos.terminate) && self.gateway.is_some() {
-            self.at(self.now, Happening::Gateway(self.boot, ToGateway::Terminate));
+            self.at(
+                self.now,
+                Happening::Gateway(self.boot, ToGateway::Terminate),
+            );
         }
         if self.rng.chance(chaos.crash) && self.crash_in.is_none() {
             self.crash_in = Some(self.rng.below(40));
@@ -58,7 +69,11 @@ impl World {
 
     fn some_wire(&mut self, links: bool, owner: usize) -> Option<u64> {
         let fits = |number: &u64| is_link(*number) == links;
-        let of = self.wires.all.iter().filter(|(n, wire)| fits(n) && wire.owner == owner && wire.peer);
+        let of = self
+            .wires
+            .all
+            .iter()
+            .filter(|(n, wire)| fits(n) && wire.owner == owner && wire.peer);
         let of: Vec<u64> = of.map(|(number, _)| *number).collect();
         (!of.is_empty()).then(|| *self.rng.pick(&of))
     }
@@ -109,11 +124,16 @@ impl World {
 
     /// The operator of a line.
     fn look_after(&mut self, line: usize) {
-        let Some(open) = self.gateway.as_ref().map(|gateway| gateway.pipeline.core().usage().transactions)
+        let Some(open) = self
+            .gateway
+            .as_ref()
+            .map(|gateway| gateway.pipeline.core().usage().transactions)
         else {
             return;
         };
-        let Some(app) = self.apps.iter().position(|app| app.line == line) else { return };
+        let Some(app) = self.apps.iter().position(|app| app.line == line) else {
+            return;
+        };
         self.apps[app].operator = open > 0;
         if !self.apps[app].attached() && self.apps[app].link().is_some() && open > 0 {
             if self.apps[app].gone() {
@@ -141,7 +161,12 @@ impl World {
 
     /// Whether everything that began has ended and everybody but the operators has left.
     pub(super) fn settled(&self) -> bool {
-        let open = self.gateway.as_ref().map(|gateway| gateway.pipeline.core().usage().transactions);
-        open == Some(0) && self.apps.iter().all(|app| app.idle() && app.gone()) && self.stalled.is_empty()
+        let open = self
+            .gateway
+            .as_ref()
+            .map(|gateway| gateway.pipeline.core().usage().transactions);
+        open == Some(0)
+            && self.apps.iter().all(|app| app.idle() && app.gone())
+            && self.stalled.is_empty()
     }
 }

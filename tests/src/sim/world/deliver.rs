@@ -13,9 +13,15 @@ use engine::core::{Event, LineNo, LinkId, SessionId};
 pub(crate) fn telegram(frame: &[u8]) -> String {
     match Header::new(frame) {
         Ok(header) => {
-            let code = frame.get(63..66).map(String::from_utf8_lossy).unwrap_or_default();
+            let code = frame
+                .get(63..66)
+                .map(String::from_utf8_lossy)
+                .unwrap_or_default();
             let (mti, route, sequence) = (header.mti().0, header.route(), header.sequence());
-            format!("{mti:04} route {:?} sequence {:?} {code:?}", route, sequence)
+            format!(
+                "{mti:04} route {:?} sequence {:?} {code:?}",
+                route, sequence
+            )
         }
         Err(_) => format!("{} bytes", frame.len()),
     }
@@ -92,7 +98,10 @@ impl World {
 
     /// Gives the gateway what waits for it, as long as its journal has room.
     pub(super) fn unstall(&mut self) -> Result<(), String> {
-        while self.gateway.as_ref().is_some_and(|gateway| gateway.pipeline.has_room())
+        while self
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.pipeline.has_room())
             && let Some(what) = self.stalled.pop_front()
         {
             self.gateway_event(what)?;
@@ -114,11 +123,15 @@ impl World {
                     return Ok(());
                 }
                 let link = is_link(*number);
-                let Some(wire) = self.wires.all.get_mut(number) else { return Ok(()) };
+                let Some(wire) = self.wires.all.get_mut(number) else {
+                    return Ok(());
+                };
                 wire.gateway = true;
                 let (line, id) = session(wire, number);
                 let event = match link {
-                    true => Event::LinkUp { link: LinkId(*number) },
+                    true => Event::LinkUp {
+                        link: LinkId(*number),
+                    },
                     false => Event::SessionUp { line, session: id },
                 };
                 self.note(|| format!("{what:?}"));
@@ -126,14 +139,18 @@ impl World {
             }
             ToGateway::SessionDown(number) | ToGateway::LinkDown(number) => {
                 let link = is_link(*number);
-                let Some(wire) = self.wires.all.get_mut(number) else { return Ok(()) };
+                let Some(wire) = self.wires.all.get_mut(number) else {
+                    return Ok(());
+                };
                 let (line, id) = session(wire, number);
                 let knew = std::mem::take(&mut wire.gateway);
                 if !knew {
                     return Ok(());
                 }
                 let event = match link {
-                    true => Event::LinkDown { link: LinkId(*number) },
+                    true => Event::LinkDown {
+                        link: LinkId(*number),
+                    },
                     false => Event::SessionDown { line, session: id },
                 };
                 self.note(|| format!("{what:?}"));
@@ -148,7 +165,11 @@ impl World {
                 }
                 self.note(|| format!("centre -> gateway {} on {number}", telegram(frame)));
                 let line = LineNo(self.wires.all[number].owner as u16);
-                let event = Event::Telegram { line, session: SessionId(*number), frame };
+                let event = Event::Telegram {
+                    line,
+                    session: SessionId(*number),
+                    frame,
+                };
                 crate::sim::check::heard(self, frame);
                 self.step_gateway(event);
             }
@@ -160,12 +181,27 @@ impl World {
                 let mut assembler = Assembler::new();
                 let split = assembler.split(bytes).map_err(|error| error.to_string())?;
                 let frame = split.frame.ok_or("an application's frame is not whole")?;
-                self.step_gateway(Event::LinkFrame { link: LinkId(*number), frame });
+                self.step_gateway(Event::LinkFrame {
+                    link: LinkId(*number),
+                    frame,
+                });
             }
             ToGateway::LookedUp(cookie, found) => {
-                self.note(|| format!("looked up {cookie}: {:?}", found.as_ref().map(|found| found.0)));
+                self.note(|| {
+                    format!(
+                        "looked up {cookie}: {:?}",
+                        found.as_ref().map(|found| found.0)
+                    )
+                });
                 let found = found.as_ref().map(|(tx, entry)| entry.found(*tx));
-                self.step_gateway(Event::LookedUp { cookie: *cookie, found });
+                self.step_gateway(Event::LookedUp {
+                    cookie: *cookie,
+                    found,
+                });
+            }
+            ToGateway::Space(space) => {
+                self.note(|| format!("room in the journal: {space:?}"));
+                self.step_gateway(Event::Space(*space));
             }
             ToGateway::Terminate => {
                 self.note(|| "terminate".into());
@@ -221,7 +257,9 @@ impl World {
     }
 
     fn centre_down(&mut self, session: u64) {
-        let Some(wire) = self.wires.all.get_mut(&session).filter(|wire| wire.peer) else { return };
+        let Some(wire) = self.wires.all.get_mut(&session).filter(|wire| wire.peer) else {
+            return;
+        };
         wire.peer = false;
         let line = wire.owner;
         self.note(|| format!("centre {line} loses session {session}"));
@@ -234,7 +272,8 @@ impl World {
     }
 
     fn centre_connect(&mut self, line: usize) {
-        if self.centres[line].sessions.len() >= usize::from(self.plan.core.lines[line].accept_count) {
+        if self.centres[line].sessions.len() >= usize::from(self.plan.core.lines[line].accept_count)
+        {
             return;
         }
         match self.gateway.is_some() {
@@ -254,7 +293,9 @@ impl World {
             return Ok(());
         }
         let mut assembler = Assembler::new();
-        let split = assembler.split(bytes).map_err(|error| format!("link: {error}"))?;
+        let split = assembler
+            .split(bytes)
+            .map_err(|error| format!("link: {error}"))?;
         let frame = split.frame.ok_or("link: half a frame")?;
         let now = self.now;
         self.apps[app].frame(now, &frame, &mut self.deals)?;
@@ -267,7 +308,9 @@ impl World {
 
     /// What an application has written goes on its way.
     pub fn flush_app(&mut self, app: usize) {
-        let Some(link) = self.apps[app].link() else { return };
+        let Some(link) = self.apps[app].link() else {
+            return;
+        };
         for frame in self.apps[app].frames() {
             self.to_gateway(link, ToGateway::LinkFrame(link, frame));
             if self.rng.chance(self.plan.chaos.link_cut / 3) {
@@ -277,7 +320,9 @@ impl World {
     }
 
     fn app_down(&mut self, link: u64) {
-        let Some(wire) = self.wires.all.get_mut(&link) else { return };
+        let Some(wire) = self.wires.all.get_mut(&link) else {
+            return;
+        };
         wire.peer = false;
         let app = wire.owner;
         self.note(|| format!("app {app} loses link {link:x}"));
@@ -302,6 +347,14 @@ impl World {
         self.stopped_clean = false;
         self.gateway_gone();
         Ok(())
+    }
+
+    /// Kills the gateway; it starts again by itself.
+    ///
+    /// # Errors
+    /// None, in fact.
+    pub fn kill(&mut self) -> Result<(), String> {
+        self.crash()
     }
 
     /// The gateway stops by itself.

@@ -112,6 +112,22 @@ impl World {
         Some(link)
     }
 
+    /// A test's centre says something.
+    pub fn centre_says(&mut self, session: u64, frame: &[u8]) {
+        self.to_gateway(session, ToGateway::Telegram(session, frame.to_vec()));
+    }
+
+    /// Sessions that the gateway has, in the order they came.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<u64> {
+        let up = self
+            .wires
+            .all
+            .iter()
+            .filter(|(number, wire)| !is_link(**number) && wire.gateway);
+        up.map(|(number, _)| *number).collect()
+    }
+
     /// A frame of the gateway for the centre.
     pub(crate) fn to_centre(&mut self, session: u64, frame: Vec<u8>) {
         let text = super::deliver::telegram(&frame);
@@ -143,7 +159,10 @@ impl World {
 
     /// Whether a wire broke before the gateway ever saw it.
     pub(crate) fn stillborn(&self, number: u64) -> bool {
-        self.wires.all.get(&number).is_none_or(|wire| self.now > wire.cut[End::Gateway as usize])
+        self.wires
+            .all
+            .get(&number)
+            .is_none_or(|wire| self.now > wire.cut[End::Gateway as usize])
     }
 
     /// A wire breaks: what is on the way is lost, each side learns of it in its own time.
@@ -163,7 +182,9 @@ impl World {
     /// The gateway closes a wire; what it has written still arrives.
     pub(crate) fn close_wire(&mut self, number: u64) {
         let now = self.now;
-        let Some(wire) = self.wires.all.get_mut(&number) else { return };
+        let Some(wire) = self.wires.all.get_mut(&number) else {
+            return;
+        };
         wire.broken = true;
         wire.cut[End::Gateway as usize] = now;
         if is_link(number) {
@@ -182,14 +203,19 @@ impl World {
         let quiet = *self.rng.pick(&[SEC, 5 * SEC, 48 * SEC]);
         let mut news = Vec::new();
         for (number, wire) in self.wires.all.iter_mut().filter(|(_, wire)| wire.peer) {
-            let flushed = if self.rng.chance(500) { self.rng.below(SEC) } else { 0 };
+            let flushed = if self.rng.chance(500) {
+                self.rng.below(SEC)
+            } else {
+                0
+            };
             wire.cut[0] = wire.cut[0].min(now);
             wire.cut[1] = wire.cut[1].min(now + flushed);
             (wire.broken, wire.gateway) = (true, false);
             news.push((now + flushed + self.rng.below(quiet), peer_down(*number)));
         }
         self.wires.slots.fill(false);
-        news.into_iter().for_each(|(time, what)| self.at(time, what));
+        news.into_iter()
+            .for_each(|(time, what)| self.at(time, what));
     }
 }
 
