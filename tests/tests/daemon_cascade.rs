@@ -16,10 +16,10 @@ const ROOT: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A daemon with short timers, its centre, and an application on the open line.
 struct Scene {
-    plan: Plan,
     app: App,
     centre: Handle,
     daemon: Daemon,
+    plan: Plan,
 }
 
 impl Scene {
@@ -141,7 +141,7 @@ fn a_lost_link_gives_its_reports_up() {
     let (mut link, session, _) = RawLink::open(&scene.plan);
     let payment = Payment::new(1);
     link.send(session, 1, FLAG_QUIET, &payment);
-    assert_eq!(link.next().0.kind, Kind::Report);
+    assert_eq!(link.next_frame().0.kind, Kind::Report);
     link.cut();
     scene.assert_cancelled(&payment, 8910, 1);
 }
@@ -169,14 +169,14 @@ fn an_unacknowledged_report_is_undone() {
     let (mut link, session, _) = RawLink::open(&scene.plan);
     let payment = Payment::new(1);
     link.send(session, 7, FLAG_QUIET, &payment);
-    assert_eq!(link.next().0.kind, Kind::Report);
-    let (ended, _) = link.next();
+    assert_eq!(link.next_frame().0.kind, Kind::Report);
+    let (ended, _) = link.next_frame();
     assert_eq!(
         (ended.kind, ended.request, ended.code),
         (Kind::Ended, 7, rc::TIME_OUT)
     );
     link.request_frame(Kind::Ack, session, 7);
-    let (confirm, _) = link.next();
+    let (confirm, _) = link.next_frame();
     assert_eq!((confirm.kind, confirm.code), (Kind::Confirm, rc::TIME_OUT));
     scene.assert_cancelled(&payment, 8910, 1);
 }

@@ -18,11 +18,11 @@ const MAGIC_LEN: u64 = 8;
 
 /// A journal of a killed daemon with delivered payments and one that is open, kept to be damaged again and again.
 struct Wreck {
-    plan: Plan,
     centre: Handle,
     paid: Vec<Payment>,
     open: Payment,
     pristine: PathBuf,
+    plan: Plan,
 }
 
 impl Wreck {

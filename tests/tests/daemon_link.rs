@@ -125,7 +125,7 @@ fn a_session_is_gone_after_the_grace() {
     let mut link = RawLink::connect(&plan);
     link.greet();
     link.frame(Head::new(Kind::Resume), &token);
-    let (refused, _) = link.next();
+    let (refused, _) = link.next_frame();
     assert_eq!(
         (refused.kind, refused.code, refused.session),
         (Kind::Ended, rc::NO_SESSION_ID, 0)
@@ -201,7 +201,7 @@ fn garbage_closes_its_own_link_only() {
     for (kind, body) in openings {
         let mut link = RawLink::connect(&plan);
         link.frame(Head::new(kind), &body);
-        let (refused, text) = link.next();
+        let (refused, text) = link.next_frame();
         assert_eq!(refused.kind, Kind::Refused, "{kind:?}");
         assert_eq!(text, b"this is not the protocol of this daemon");
         assert_eq!(link.end(), []);
@@ -259,7 +259,7 @@ fn a_refused_handshake_says_why() {
     for version in [0, VERSION + 1, u16::MAX] {
         let mut link = RawLink::connect(&plan);
         link.frame(Head::new(Kind::Hello), &hello(version, ""));
-        let (refused, text) = link.next();
+        let (refused, text) = link.next_frame();
         assert_eq!(refused.kind, Kind::Refused);
         let text = String::from_utf8(text).expect("text");
         assert!(
@@ -314,7 +314,7 @@ fn ten_thousand_links() {
         links.push(link);
     }
     for link in &mut links {
-        assert_eq!(link.next().0.kind, Kind::Welcome);
+        assert_eq!(link.next_frame().0.kind, Kind::Welcome);
     }
     app.approve(1);
     let mut excess = RawLink::connect(&plan);
@@ -324,7 +324,7 @@ fn ten_thousand_links() {
         link.frame(Head::new(Kind::Ping), &[]);
     }
     for link in &mut links {
-        assert_eq!(link.next().0.kind, Kind::Pong);
+        assert_eq!(link.next_frame().0.kind, Kind::Pong);
     }
     app.approve(2);
     drop(links);
@@ -360,7 +360,7 @@ fn a_handshake_does_not_take_for_ever() {
         );
     }
     greeted.frame(Head::new(Kind::Ping), &[]);
-    assert_eq!(greeted.next().0.kind, Kind::Pong);
+    assert_eq!(greeted.next_frame().0.kind, Kind::Pong);
 }
 
 /// A link may have as many requests outstanding as its credit says; one more is refused, and the library waits instead.
@@ -376,7 +376,7 @@ fn credit_bounds_what_a_link_has_outstanding() {
     for request in 1..=3 {
         link.send(session, request, FLAG_QUIET, &Payment::new(request as u32));
     }
-    let (refused, _) = link.next();
+    let (refused, _) = link.next_frame();
     assert_eq!(
         (refused.kind, refused.request, refused.code),
         (Kind::Ended, 3, rc::ERROR_DAEMON)

@@ -40,7 +40,7 @@ fn an_application_is_sent_to_the_shard_of_its_line() {
     let centre = plan.centre();
     let mut raw = RawLink::connect(&plan);
     raw.frame(Head::new(Kind::Hello), &hello(VERSION, "line-2"));
-    let (head, body) = raw.next();
+    let (head, body) = raw.next_frame();
     assert_eq!(head.kind, Kind::Welcome);
     let welcome = Welcome::decode(&body).expect("a welcome");
     assert_eq!(welcome.go_to, format!("127.0.0.1:{}", plan.api_port + 1));

@@ -197,8 +197,6 @@ fn an_unprivileged_user_runs_it() {
         0,
         "it is nobody else's to read"
     );
-    drop(daemon);
-    std::fs::remove_dir_all(&plan.dir).expect("removed");
 }
 
 /// A directory that the user may not write, for the journal and for the log: named, with the way out.
@@ -234,7 +232,6 @@ fn an_unwritable_directory_is_named() {
         log.contains("cannot write the log to") && log.contains("check log_file"),
         "{log}"
     );
-    std::fs::remove_dir_all(&plan.dir).expect("removed");
 }
 
 /// A port that somebody has, the applications' or a line's: named with the reason.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use client::Endpoint;
@@ -51,7 +52,7 @@ pub struct PlanLine {
 /// A configuration, and the directory that it and its daemon work in.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The directory, emptied when the plan is made.
+    /// The directory, emptied when the plan is made, and removed with it unless the test has failed.
     pub dir: PathBuf,
     /// The API port of shard 0; shard n has this plus n.
     pub api_port: u16,
@@ -60,6 +61,20 @@ pub struct Plan {
     /// The lines.
     pub lines: Vec<PlanLine>,
     keys: BTreeMap<String, String>,
+    _scratch: Arc<Scratch>,
+}
+
+/// The directory goes with the last plan that works in it; after a failed test it stays, to be looked at.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // What cannot be removed is removed with the target directory.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
 }
 
 impl Plan {
@@ -74,6 +89,7 @@ impl Plan {
         std::fs::create_dir_all(&dir).expect("a directory for the test");
         let keys = DEFAULTS.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut plan = Plan {
+            _scratch: Arc::new(Scratch(dir.clone())),
             dir,
             api_port: free_ports(4),
             shards: 1,
@@ -118,7 +134,7 @@ impl Plan {
             text.push_str("\n[[shard]]\n");
             self.table("shard", &mut text);
         }
-        let _ = write!(text, "\n[api]\n");
+        text.push_str("\n[api]\n");
         if !self.keys.contains_key("api.tcp") {
             let _ = writeln!(text, "tcp = \"127.0.0.1:{}\"", self.api_port);
         }
@@ -135,7 +151,7 @@ impl Plan {
             );
             self.table("line", &mut text);
             for table in ["timers", "cascade"] {
-                let _ = write!(text, "[line.{table}]\n");
+                let _ = writeln!(text, "[line.{table}]");
                 self.table(&format!("line.{table}"), &mut text);
             }
         }

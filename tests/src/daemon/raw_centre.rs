@@ -87,7 +87,7 @@ impl RawCentre {
     ///
     /// # Panics
     /// If none comes.
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn next_frame(&mut self) -> Vec<u8> {
         self.next_or_end()
             .expect("a frame, not the end of the session")
     }
@@ -97,7 +97,7 @@ impl RawCentre {
     /// # Panics
     /// If it has another.
     pub fn next_of(&mut self, mti: u16) -> Vec<u8> {
-        let frame = self.next();
+        let frame = self.next_frame();
         assert_eq!(mti_of(&frame), mti, "{}", String::from_utf8_lossy(&frame));
         frame
     }

@@ -40,7 +40,7 @@ impl RawLink {
         let mut link = RawLink::connect(plan);
         link.greet();
         link.frame(Head::new(Kind::Open), &[]);
-        let (head, body) = link.next();
+        let (head, body) = link.next_frame();
         assert_eq!(head.kind, Kind::Opened);
         let token = body[..16].try_into().expect("a token");
         (link, head.session, token)
@@ -52,7 +52,7 @@ impl RawLink {
     /// If the daemon does not welcome us.
     pub fn greet(&mut self) {
         self.frame(Head::new(Kind::Hello), &hello(VERSION, ""));
-        assert_eq!(self.next().0.kind, Kind::Welcome);
+        assert_eq!(self.next_frame().0.kind, Kind::Welcome);
     }
 
     /// Sends bytes as they are.
@@ -101,7 +101,7 @@ impl RawLink {
     ///
     /// # Panics
     /// If none comes.
-    pub fn next(&mut self) -> (Head, Vec<u8>) {
+    pub fn next_frame(&mut self) -> (Head, Vec<u8>) {
         self.next_or_end()
             .expect("a frame, not the end of the link")
     }
@@ -109,7 +109,7 @@ impl RawLink {
     /// The next frame of this kind; others are passed over.
     pub fn next_of(&mut self, kind: Kind) -> (Head, Vec<u8>) {
         loop {
-            let (head, body) = self.next();
+            let (head, body) = self.next_frame();
             if head.kind == kind {
                 return (head, body);
             }
