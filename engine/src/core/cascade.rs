@@ -232,11 +232,15 @@ impl Core {
             },
             out,
         );
-        if self.lines[usize::from(line.0)].faults_may_go() {
-            return;
+        if !self.lines[usize::from(line.0)].faults_may_go() {
+            self.held_back(index, out);
         }
-        let down = self.lines[usize::from(line.0)].sessions.count() == 0;
-        let code = if down {
+    }
+
+    /// Nobody waits for a message that is held until service opens: orders are answered, a recovery run goes on.
+    fn held_back<O: Output>(&mut self, index: u32, out: &mut O) {
+        let line = self.txs[index].line;
+        let code = if self.line(line).sessions.count() == 0 {
             rc::ERR_ALL_CENTER_SESSION
         } else {
             rc::PKG_IS_SIGNOFF_OR_SWITCHING
@@ -568,14 +572,16 @@ impl Core {
                 }
                 Phase::Sent => {
                     self.hold(index, 8930, cause, out);
+                    self.held_back(index, out);
                     self.end_request(index, out);
                 }
-                Phase::FaultSent | Phase::FaultDelay => self.hold(index, next, cause, out),
-                Phase::Free
-                | Phase::Buffered
-                | Phase::Reported
-                | Phase::Held
-                | Phase::Escalated => {}
+                Phase::FaultSent | Phase::FaultDelay => {
+                    self.hold(index, next, cause, out);
+                    self.held_back(index, out);
+                }
+                // It waited for a route.
+                Phase::Held => self.held_back(index, out),
+                Phase::Free | Phase::Buffered | Phase::Reported | Phase::Escalated => {}
             }
         }
     }
