@@ -435,7 +435,8 @@ impl App {
     /// Whether it can connect now.
     #[must_use]
     pub fn wants_link(&self) -> bool {
-        self.link == Link::Down && (!self.retired || !self.idle() || !self.sessions.is_empty())
+        self.link == Link::Down
+            && (!self.retired || self.operator || !self.idle() || !self.sessions.is_empty())
     }
 
     /// It does something. Gives the number of a deal that it wants to begin, if it does.

@@ -30,10 +30,10 @@ pub enum Act {
 pub enum Later {
     /// The report to a request is ready.
     Report(usize, Vec<u8>, State),
-    /// An answer to a fault message on a route is ready.
-    Answer(usize, Vec<u8>),
+    /// An answer to a fault message on a route is ready; the number is that of the start of service.
+    Answer(usize, Vec<u8>, u64),
     /// A second copy, or a stray.
-    Again(Vec<u8>),
+    Again(Vec<u8>, u64),
     /// A command was not answered in time.
     Unanswered(u64),
     /// Time for 0910 after 0620.
@@ -127,6 +127,8 @@ pub struct Centre {
     command: Option<Command>,
     inward: BTreeMap<u16, (Vec<u8>, u64)>,
     synchronous_until: u64,
+    /// How often everything under way was given up.
+    starts: u64,
     sequence: u32,
     numbers: u64,
     /// Inward requests that were answered, by the answer's type.
@@ -153,6 +155,7 @@ impl Centre {
             command: None,
             inward: BTreeMap::new(),
             synchronous_until: 0,
+            starts: 0,
             sequence: 4710,
             numbers: 0,
             inward_answers: BTreeMap::new(),
@@ -382,7 +385,7 @@ impl Centre {
         }
         if self.rng.chance(self.mood.twice) {
             let wait = *self.rng.pick(&[0, SEC, 20 * SEC]);
-            self.after(wait, Later::Again(report.clone()));
+            self.after(wait, Later::Again(report.clone(), self.starts));
         }
         self.send(report);
     }
@@ -412,11 +415,18 @@ impl Centre {
         self.now = now;
         match what {
             Later::Report(at, report, state) => self.deliver(at, report, state),
-            Later::Answer(at, frame) => {
-                self.busy.retain(|_, entry| *entry != at);
-                self.send(frame);
+            Later::Answer(at, frame, start) => {
+                // What was under way when the gateway failed is not answered after its restart.
+                if start == self.starts {
+                    self.busy.retain(|_, entry| *entry != at);
+                    self.send(frame);
+                }
             }
-            Later::Again(frame) => self.send(frame),
+            Later::Again(frame, start) => {
+                if start == self.starts {
+                    self.send(frame);
+                }
+            }
             Later::Inward(route, number) => self.inward_unanswered(route, number),
             Later::Unanswered(number) => self.unanswered(number),
             Later::End => self.end(),
@@ -432,6 +442,7 @@ impl Centre {
                 entry.state = State::Void;
             }
         }
+        self.starts += 1;
         self.busy.clear();
         self.inward.clear();
         self.command = None;
@@ -463,7 +474,7 @@ pub fn name(what: &Later) -> &'static str {
     match what {
         Later::Report(..) => "a report is ready",
         Later::Answer(..) => "an answer to a fault message is ready",
-        Later::Again(_) => "a second copy leaves",
+        Later::Again(..) => "a second copy leaves",
         Later::Unanswered(_) => "a command's timer is over",
         Later::End => "0910 is due",
         Later::Start => "0010 is due",

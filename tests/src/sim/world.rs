@@ -515,6 +515,7 @@ impl World {
     /// Everybody leaves; what is left must be nothing.
     fn part(&mut self) -> Result<(), Failure> {
         for app in 0..self.apps.len() {
+            self.apps[app].operator = false;
             if let Some(link) = self.apps[app].link() {
                 self.break_wire(link, SEC);
             }

@@ -19,7 +19,12 @@ impl Centre {
                 && entry.day == header.originator_day()
         };
         let at = self.ledger.iter().position(named);
+        // A command that crossed the answer to the one before finds its transaction undone and its route given away.
+        let crossed = at.is_some_and(|at| self.ledger[at].state == State::Cancelled);
         if let Some(other) = self.busy.get(&route).filter(|other| Some(**other) != at) {
+            if crossed {
+                return self.refuse_fault(frame, *b"C51");
+            }
             return Err(format!(
                 "C51: {} for {:?} on route {route}, which has request {}",
                 mti.0,
@@ -39,6 +44,9 @@ impl Centre {
         }
         self.expect_bytes(at, route, mti, frame)?;
         if confirm && self.last_on_route.get(&route) != Some(&at) {
+            if crossed {
+                return self.refuse_fault(frame, *b"C56");
+            }
             return Err(format!(
                 "C56 by the gateway's own fault: {} on route {route}, where request {} was not the last",
                 mti.0, self.ledger[at].sequence
@@ -107,8 +115,9 @@ impl Centre {
         mti: Mti,
         frame: &[u8],
     ) -> Result<(), String> {
+        let undone = self.ledger[at].state == State::Cancelled;
         self.busy.insert(route, at);
-        if self.rng.chance(self.mood.busy) {
+        if !undone && self.rng.chance(self.mood.busy) {
             let code = *self.rng.pick(&[b"C12", b"C33"]);
             self.busy.remove(&route);
             return self.refuse_fault(frame, *code);
@@ -137,14 +146,21 @@ impl Centre {
         };
         let mut report = Vec::new();
         report_from(frame, answer, assigned, code, None, &mut report);
-        let delay = match self.rng.chance(self.mood.late) {
+        // What is undone already is answered at once.
+        let delay = match !undone && self.rng.chance(self.mood.late) {
             true => self.rng.between(55 * SEC, 80 * SEC),
             false => 0,
         };
         if self.rng.chance(self.mood.twice) {
-            self.after(delay + SEC, Later::Again(report.clone()));
+            self.after(delay + SEC, Later::Again(report.clone(), self.starts));
         }
-        self.after(delay, Later::Answer(at, report));
+        match undone {
+            true => {
+                self.busy.retain(|_, entry| *entry != at);
+                self.send(report);
+            }
+            false => self.after(delay, Later::Answer(at, report, self.starts)),
+        }
         Ok(())
     }
 }
