@@ -16,7 +16,7 @@ mod raw_link;
 use std::time::{Duration, Instant};
 
 pub use app::{App, Payment};
-pub use books::{app_entry, assert_books_agree, settled_and_stopped};
+pub use books::{app_entry, assert_books_agree, assert_two_books_agree, settled_and_stopped};
 pub use plan::{Plan, PlanLine};
 pub use process::{Daemon, Programs, programs};
 pub use proxy::CuttingProxy;

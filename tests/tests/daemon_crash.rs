@@ -11,7 +11,7 @@ use codec::link::{Kind, rc};
 use loadgen::books::app::AppEntry;
 use tests::daemon::{
     App, Daemon, PATIENCE, Payment, Plan, RawLink, app_entry, assert_books_agree,
-    settled_and_stopped, until,
+    assert_two_books_agree, settled_and_stopped, until,
 };
 
 const ROOT: &str = env!("CARGO_TARGET_TMPDIR");
@@ -19,6 +19,9 @@ const ROOT: &str = env!("CARGO_TARGET_TMPDIR");
 const KILLS: u32 = 30;
 /// Applications that pay all the time.
 const TELLERS: u32 = 6;
+
+/// What the log says when a segment is full.
+const GOES_ON: &str = "journal goes on in";
 
 /// A small generator of numbers, so that a run can be repeated by its seed.
 struct Random(u64);
@@ -154,6 +157,46 @@ fn the_books_agree_after_kills_at_any_moment() {
     println!("{findings}");
     assert!(findings.centre > u64::from(KILLS), "{findings}");
     assert_no_card_data(&plan, &logs);
+}
+
+/// The same while the journal goes on from segment to segment and recycles the old ones as soon as it may: each kill falls
+/// within some milliseconds of such a change. The journal forgets what is settled, so two books are compared.
+#[test]
+fn kills_while_segments_change() {
+    let mut random = Random::new();
+    let mut plan = Plan::new(ROOT, "segments");
+    plan.set("api.resume_grace_ms", 150)
+        .set("line.route_count", 16)
+        .set("line.timers.t31_ms", 1000)
+        .set("journal.retention_days", 0)
+        .set("journal.segments_max", 6);
+    let centre = plan.centre();
+    let till = Arc::new(Till::default());
+    let tellers: Vec<_> = (0..8)
+        .map(|_| {
+            let (till, plan) = (till.clone(), plan.clone());
+            std::thread::spawn(move || till.teller(&plan))
+        })
+        .collect();
+    for kill in 0..4 {
+        let mut daemon = Daemon::start(&plan);
+        let (first, changes) = (daemon.count(GOES_ON), 1 + kill % 2);
+        daemon.wait_log_times(GOES_ON, first + changes);
+        std::thread::sleep(Duration::from_micros(random.below(15_000)));
+        assert!(daemon.runs(), "{:#?}", daemon.log());
+        daemon.kill();
+    }
+    let mut daemon = Daemon::start(&plan);
+    daemon.wait_log_times(GOES_ON, 1);
+    till.stop.store(true, Ordering::Relaxed);
+    for teller in tellers {
+        teller.join().expect("no panic");
+    }
+    settled_and_stopped(&mut App::open(&plan), &mut daemon);
+    assert!(plan.segments(0).len() <= 6, "old segments are recycled");
+    let book = std::mem::take(&mut *till.book.lock().expect("no teller panicked"));
+    let findings = assert_two_books_agree(&plan, &centre, book);
+    assert!(findings.app > 1000, "{findings}");
 }
 
 /// Nothing that PCI DSS forbids to keep is in any segment, and no card number in the log.

@@ -3,6 +3,7 @@
 use client::{ClientError, Delivery};
 use loadgen::books::app::AppEntry;
 use loadgen::books::compare::{Books, Findings, compare};
+use loadgen::books::entry::JournalEntry;
 use loadgen::books::{journal, ledger};
 use loadgen::centre::Handle;
 use loadgen::centre::ledger::Anomaly;
@@ -48,13 +49,32 @@ pub fn settled_and_stopped(app: &mut App, daemon: &mut Daemon) {
 /// # Panics
 /// If they disagree.
 pub fn assert_books_agree(plan: &Plan, centre: &Handle, app: Vec<AppEntry>) -> Findings {
+    let journal = journal::read(&plan.journal()).expect("a journal");
+    assert_agree(plan, centre, app, Some(journal))
+}
+
+/// The same without the journal, where it does not keep everything.
+///
+/// # Panics
+/// If they disagree.
+pub fn assert_two_books_agree(plan: &Plan, centre: &Handle, app: Vec<AppEntry>) -> Findings {
+    assert_agree(plan, centre, app, None)
+}
+
+fn assert_agree(
+    plan: &Plan,
+    centre: &Handle,
+    app: Vec<AppEntry>,
+    journal: Option<Vec<JournalEntry>>,
+) -> Findings {
     let path = plan.dir.join("ledger");
     let written = centre.control(&format!("ledger {}", path.display()));
     assert!(written.starts_with("ok"), "{written}");
+    let centre_book = ledger::read(&path).expect("a ledger");
     let books = Books {
         app,
-        centre: ledger::read(&path).expect("a ledger"),
-        journal: Some(journal::read(&plan.journal()).expect("a journal")),
+        centre: centre_book,
+        journal,
     };
     let findings = compare(books, 20);
     assert!(findings.agree(), "{findings}");
