@@ -84,8 +84,10 @@ pub(super) struct Api {
     pub line: LineNo,
     /// The link it is on; `None` while it waits to be resumed.
     pub link: Option<LinkId>,
-    /// The highest request id that was accepted.
+    /// The highest request id that was taken, also one that only waited for a route: it is never taken again.
     pub highest: u64,
+    /// The highest request id on record.
+    pub recorded: u64,
     /// First and last of its open transactions, in the order of acceptance.
     pub first_tx: u32,
     /// Last of its open transactions.
@@ -98,6 +100,14 @@ pub(super) struct Api {
     pub timer: TimerId,
     /// It waits for requests of the centre.
     pub listens: bool,
+}
+
+impl Api {
+    /// A request of this id is on record.
+    pub(super) fn note_recorded(&mut self, request: u64) {
+        self.recorded = self.recorded.max(request);
+        self.highest = self.highest.max(request);
+    }
 }
 
 /// The API sessions of a shard. A session's number on the link is its slot plus one.
@@ -126,6 +136,7 @@ impl Apis {
             line,
             link: None,
             highest: 0,
+            recorded: 0,
             first_tx: NO_TX,
             last_tx: NO_TX,
             next: NO_API,
@@ -382,11 +393,9 @@ impl Core {
         out: &mut O,
     ) {
         let api = &self.apis.slots[index as usize];
-        // A request that waits for a route is not on record, but known: the newest stands last.
-        let newest = self.txs.get(api.last_tx).map_or(0, |tx| tx.request);
         let body = Opened {
             token: api.token,
-            highest: api.highest.max(newest),
+            highest: api.highest,
         }
         .encode();
         let head = Head {
@@ -414,6 +423,16 @@ impl Core {
         if let Some(next) = self.apis.slots.get_mut(first as usize) {
             next.prev = index;
         }
+    }
+
+    /// Requests that applications on links wait for.
+    pub(super) fn awaited(&self) -> u32 {
+        let attached = |index: &usize| {
+            let api = &self.apis.slots[*index];
+            api.open && api.link.is_some()
+        };
+        let apis = (0..self.apis.slots.len()).filter(attached);
+        apis.map(|index| self.count_outstanding(index as u32)).sum()
     }
 
     fn count_outstanding(&self, index: u32) -> u32 {

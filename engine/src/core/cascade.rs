@@ -474,7 +474,7 @@ impl Core {
     }
 
     /// Starts the probe timer of a line that has escalated transactions.
-    fn arm_probe(&mut self, line: LineNo) {
+    pub(super) fn arm_probe(&mut self, line: LineNo) {
         let (old, wait_ns) = (
             self.line(line).probe_timer,
             self.line(line).cfg.probe_interval_ns,
@@ -491,6 +491,10 @@ impl Core {
         self.line(line).probe_timer = TimerId::NONE;
         if !self.line(line).faults_may_go() {
             return;
+        }
+        let held = |tx: &super::tx::Tx| tx.phase == Phase::Held && tx.cause == Cause::ServiceEnd;
+        if self.oldest(line, held).is_some() {
+            return self.send_held(line, out);
         }
         if let Some(index) = self.oldest(line, |tx| {
             tx.phase == Phase::Escalated && tx.cause != Cause::NoAutomatic

@@ -45,6 +45,10 @@ impl Core {
         if action == Action::AnswerAndHold {
             // The centre has stopped watching what is under way: it will not be answered any more.
             self.hold_all(line, super::tx::Cause::ServiceEnd, out);
+            if self.line(line).service == super::service::Service::Open {
+                // No end was announced, so no start need follow: the probe sends what is held.
+                self.arm_probe(line);
+            }
         }
     }
 

@@ -347,6 +347,8 @@ pub struct Usage {
     pub links: usize,
     /// Requests that links have outstanding.
     pub outstanding: u32,
+    /// The same, counted anew: requests that an application on a link waits for.
+    pub awaited: u32,
     /// API sessions.
     pub api_sessions: usize,
     /// Routes that are taken.
@@ -500,6 +502,7 @@ impl Core {
             timers: self.wheel.len(),
             links: self.links.count(),
             outstanding: self.links.outstanding(),
+            awaited: self.awaited(),
             api_sessions: self.apis.open,
             orders: self.lookups.count(),
             ..Usage::default()

@@ -473,7 +473,11 @@ impl Core {
     fn force_sign_on<O: Output>(&mut self, line: LineNo, out: &mut O) -> u16 {
         match self.line(line).service {
             Service::Open | Service::HeldSend => {}
-            _ => self.opened(line, out),
+            _ => {
+                // A sign-off under way has come to nothing.
+                self.answer_orders(line, Orders::SignOff, rc::NG, out);
+                self.opened(line, out);
+            }
         }
         rc::OK
     }

@@ -209,6 +209,10 @@ impl Core {
             .wheel
             .arm(self.now.mono_ns + wait_ns, Timer::Tx(index).pack());
         self.txs[index].timer = timer;
+        let (api, request) = (self.txs[index].api, self.txs[index].request);
+        if let Some(api) = self.api(api) {
+            api.highest = api.highest.max(request);
+        }
         let waiting = self.txs.reference(index);
         self.line(line).buffered.push_back(waiting);
     }

@@ -71,7 +71,7 @@ impl Core {
         state.sequences.used(request.cut_date, request.sequence);
         let api = self.txs[index].api;
         if let Some(api) = self.apis.slots.get_mut(api as usize) {
-            api.highest = api.highest.max(request.request);
+            api.note_recorded(request.request);
         }
     }
 
@@ -296,8 +296,8 @@ impl Core {
             && let Some(owner) = self.apis.by_token(api)
         {
             self.link_api(index, owner);
-            let api = &mut self.apis.slots[owner as usize];
-            api.highest = api.highest.max(self.txs[index].request);
+            let request = self.txs[index].request;
+            self.apis.slots[owner as usize].note_recorded(request);
         }
         Ok(())
     }
@@ -345,7 +345,7 @@ impl Core {
                 capacity: self.cfg.sessions_max,
             });
         };
-        self.apis.slots[index as usize].highest = highest;
+        self.apis.slots[index as usize].note_recorded(highest);
         Ok(())
     }
 
@@ -411,7 +411,7 @@ impl Core {
                 &head_of(api.line),
                 &fact::CheckpointApi {
                     token: api.token,
-                    highest: api.highest,
+                    highest: api.recorded,
                 }
                 .into(),
             );
