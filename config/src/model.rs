@@ -59,8 +59,6 @@ pub struct Shard {
     pub core: Option<usize>,
     /// How long it polls before it sleeps.
     pub spin: Duration,
-    /// How long it gathers work when it does not poll: for one wake-up, and for one block write.
-    pub gather: Duration,
 }
 
 /// The listener for applications and what it grants them.

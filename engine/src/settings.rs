@@ -122,7 +122,6 @@ pub fn driver(config: &Config, shard: usize) -> DriverConfig {
         writes_max: config.journal.blocks_in_flight,
         block_buffers: config.journal.blocks_in_flight * 2 + 4,
         block_len: config.journal.block_bytes_max() as u32,
-        gather: config.shards[shard].gather,
         ..DriverConfig::default()
     }
 }
@@ -176,15 +175,6 @@ pub fn centre_socket(line: &Line) -> SocketOptions {
             interval: keep.interval,
             count: keep.count,
         }),
-        ..SocketOptions::default()
-    }
-}
-
-/// Options of the listener for applications, which are on this host.
-#[must_use]
-pub fn api_socket() -> SocketOptions {
-    SocketOptions {
-        congestion: Some("reno"),
         ..SocketOptions::default()
     }
 }

@@ -201,7 +201,7 @@ impl Shard {
         if let Some(address) = config.api.tcp_of(number) {
             let bound = self
                 .driver
-                .listen_tcp(address, TAG_API, &settings::api_socket())?;
+                .listen_tcp(address, TAG_API, &SocketOptions::default())?;
             log::info!("shard {number}: applications on {bound}");
         }
         if let Some(path) = config.api.unix_of(number) {
@@ -236,7 +236,7 @@ impl Shard {
             self.housekeeping(now);
             self.release(now);
             self.files
-                .write_blocks(now, &mut self.pipeline, &mut self.driver)?;
+                .write_blocks(&mut self.pipeline, &mut self.driver)?;
             if let Some(fault) = self.pipeline.fault() {
                 return Err(ShardError::Append(fault));
             }
@@ -250,11 +250,11 @@ impl Shard {
 
     /// How long nothing has to happen by itself.
     fn sleep(&self, now: Now) -> Wait {
-        let timer_ns = self.pipeline.next_timer_ns();
-        let write_ns = self.files.gathers_until_ns(now, &self.pipeline);
-        let until_ns = [timer_ns, write_ns].into_iter().flatten().min();
-        let wait = until_ns.map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)));
-        Wait::AtMost(wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
+        let timer = self
+            .pipeline
+            .next_timer_ns()
+            .map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)));
+        Wait::AtMost(timer.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
     }
 
     fn completions(&mut self, now: Now) -> Result<(), ShardError> {

@@ -38,9 +38,6 @@ pub struct DriverConfig {
     pub submission_entries: u32,
     /// Completion queue entries; an overflow is kept by the kernel, at the cost of allocations there.
     pub completion_entries: u32,
-    /// How long a turn that waits goes on gathering completions after the first, so that one wake-up serves many. Zero:
-    /// it returns with the first.
-    pub gather: Duration,
     /// How long `close_after_flush` may take before the connection is reset.
     pub close_linger: Duration,
 }
@@ -60,7 +57,6 @@ impl Default for DriverConfig {
             block_len: 256 * 1024,
             submission_entries: 1024,
             completion_entries: 16 * 1024,
-            gather: Duration::ZERO,
             close_linger: Duration::from_secs(5),
         }
     }
@@ -152,9 +148,6 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
     /// TCP_MAXSEG, where the partner asks for one (`spec/cafis.md 5.1`).
     pub max_segment: Option<u16>,
-    /// TCP congestion control by its name; `None` leaves the system's. A connection that never leaves the host needs no
-    /// model of a path: `reno` costs least.
-    pub congestion: Option<&'static str>,
     /// Connections the kernel holds before they are accepted.
     pub backlog: u16,
 }
@@ -165,7 +158,6 @@ impl Default for SocketOptions {
             keepalive: None,
             user_timeout: None,
             max_segment: None,
-            congestion: None,
             backlog: 1024,
         }
     }

@@ -259,9 +259,6 @@ fn apply(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     if let Some(bytes) = options.max_segment {
         socket.set_tcp_mss(bytes.into())?;
     }
-    if let Some(name) = options.congestion {
-        socket.set_tcp_congestion(name.as_bytes())?;
-    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use io_uring::types::Timespec;
+use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 
 use super::buffers::RecvPool;
@@ -83,20 +83,6 @@ impl Key {
     }
 }
 
-/// The kernel's `io_uring_getevents_arg`. (The crate's own type cannot be told a minimum wait.)
-#[repr(C)]
-struct WaitArgs {
-    signals: u64,
-    signals_len: u32,
-    /// How long to wait for more completions than one, microseconds.
-    gather_us: u32,
-    /// Address of the longest wait.
-    limit: u64,
-}
-
-/// Completions that end gathering early.
-const GATHER_MAX: u32 = 256;
-
 /// A completion, copied out of the ring.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
@@ -114,8 +100,6 @@ pub(super) struct Ring {
     /// The ring's number among the thread's registered rings, which `enter` uses without a look-up.
     registered: u32,
     in_flight: u32,
-    /// How long a waiting turn gathers completions.
-    gather_us: u32,
     /// Entries pushed since the last turn ended.
     pushed: u32,
     failed: Option<Errno>,
@@ -169,7 +153,6 @@ impl Ring {
             uring,
             registered,
             in_flight: 0,
-            gather_us: config.gather.as_micros() as u32,
             pushed: 0,
             failed: None,
             received: None,
@@ -249,20 +232,8 @@ impl Ring {
             let limit = Timespec::new()
                 .sec(wait.as_secs())
                 .nsec(wait.subsec_nanos());
-            let args = WaitArgs {
-                signals: 0,
-                signals_len: 0,
-                gather_us: self.gather_us.min(wait.as_micros() as u32),
-                limit: std::ptr::from_ref(&limit) as u64,
-            };
-            // Gathering waits for many completions, but only as long as it was told; after that one is enough.
-            let want = if args.gather_us > 0 { GATHER_MAX } else { 1 };
-            self.enter_raw(
-                to_submit,
-                want,
-                ENTER_GETEVENTS | ENTER_EXT_ARG,
-                Some(&args),
-            )
+            let args = SubmitArgs::new().timespec(&limit);
+            self.enter_raw(to_submit, 1, ENTER_GETEVENTS | ENTER_EXT_ARG, Some(&args))
         };
         match result {
             Ok(()) => {}
@@ -326,7 +297,7 @@ impl Ring {
         to_submit: u32,
         want: u32,
         flags: u32,
-        args: Option<&WaitArgs>,
+        args: Option<&SubmitArgs<'_, '_>>,
     ) -> Result<(), Errno> {
         let args = args.map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: with EXT_ARG `args` points to what the kernel expects, alive during the call; without it is null.
@@ -338,7 +309,7 @@ impl Ring {
                 want,
                 flags | EnterFlags::REGISTERED_RING.bits(),
                 args,
-                size_of::<WaitArgs>(),
+                size_of::<SubmitArgs<'_, '_>>(),
             )
         };
         if result < 0 {

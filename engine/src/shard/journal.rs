@@ -20,9 +20,6 @@ use config::Config;
 /// How long a start waits for a dying daemon to let the journal go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A block of so many bytes is written without waiting for more.
-const GATHERED_BYTES: usize = 64 << 10;
-
 /// A segment that is being written.
 struct Open {
     number: u64,
@@ -38,10 +35,6 @@ pub(super) struct Files {
     open: Vec<Open>,
     /// Segment of each write in flight.
     writes: Vec<(u64, u64)>,
-    /// A small block is written at the earliest so long after the one before.
-    gather_ns: u64,
-    /// When the last block was written.
-    written_ns: u64,
 }
 
 /// Recovers the journal into a core, and opens a fresh segment with its state.
@@ -126,12 +119,10 @@ pub(super) fn open(
         keeper,
         open: Vec::with_capacity(8),
         writes: Vec::with_capacity(32),
-        gather_ns: config.shards[number].gather.as_nanos() as u64,
-        written_ns: 0,
     };
     files.switch(&mut pipeline, driver, first)?;
     pipeline.start();
-    files.write_blocks(now, &mut pipeline, driver)?;
+    files.write_blocks(&mut pipeline, driver)?;
     Ok((files, pipeline))
 }
 
@@ -155,7 +146,6 @@ impl Files {
     /// Hands what may leave to the disk; goes on in the next segment when the current one is nearly full.
     pub(super) fn write_blocks(
         &mut self,
-        now: Now,
         pipeline: &mut Pipeline<BlockBuf>,
         driver: &mut Driver,
     ) -> Result<(), ShardError> {
@@ -165,11 +155,7 @@ impl Files {
             log::debug!("journal goes on in {}", next.path.display());
             self.switch(pipeline, driver, next)?;
         }
-        if self.gathers(now, pipeline) {
-            return Ok(());
-        }
         while let Some(sealed) = pipeline.next_write() {
-            self.written_ns = now.mono_ns;
             let Some(file) = self
                 .open
                 .iter_mut()
@@ -188,17 +174,6 @@ impl Files {
             );
         }
         Ok(())
-    }
-
-    /// Whether what waits is left to grow: a write costs much the same however little it carries.
-    fn gathers(&self, now: Now, pipeline: &Pipeline<BlockBuf>) -> bool {
-        now.mono_ns < self.written_ns + self.gather_ns && pipeline.pending_bytes() < GATHERED_BYTES
-    }
-
-    /// Until when what waits is left to grow; `None` if nothing waits for that.
-    pub(super) fn gathers_until_ns(&self, now: Now, pipeline: &Pipeline<BlockBuf>) -> Option<u64> {
-        (pipeline.pending_bytes() > 0 && self.gathers(now, pipeline))
-            .then_some(self.written_ns + self.gather_ns)
     }
 
     /// A write has completed; files that are full and written are given up.
