@@ -5,7 +5,7 @@ use tests::sim::world::{Stats, World};
 /// Seeds that once failed; each is run first.
 const KNOWN: &str = include_str!("../seeds.txt");
 /// Seeds of a plain run.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 250;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

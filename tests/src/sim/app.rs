@@ -456,7 +456,7 @@ impl App {
             }
             return;
         }
-        self.take_reports(now);
+        self.take_reports();
         self.overdue(now, deals);
         let at = self.rng.below(self.sessions.len() as u64) as usize;
         let closing = self.sessions[at]
@@ -685,7 +685,7 @@ impl App {
     }
 
     /// A receive takes what has arrived: ACK, and from then on the daemon decides.
-    fn take_reports(&mut self, now: u64) {
+    fn take_reports(&mut self) {
         let mut acks = Vec::new();
         for session in &mut self.sessions {
             let Some(number) = session.number else {
@@ -693,7 +693,6 @@ impl App {
             };
             for (request, pending) in &mut session.pending {
                 if let Phase::Reported(mti, data) = &pending.phase
-                    && now < pending.deadline + 60 * SEC
                     && self.rng.chance(700)
                 {
                     pending.phase = Phase::Acked(*mti, data.clone());
@@ -849,6 +848,29 @@ impl App {
     #[must_use]
     pub fn attached(&self) -> bool {
         self.sessions.iter().any(|session| session.number.is_some())
+    }
+
+    /// What it waits for, in a line for a failure's message.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        let mut text = String::new();
+        for session in &self.sessions {
+            text += &format!(" session {:?} lost {}:", session.number, session.lost);
+            for (request, pending) in &session.pending {
+                let phase = match &pending.phase {
+                    Phase::Sent => "sent",
+                    Phase::Accepted => "accepted",
+                    Phase::Reported(..) => "reported",
+                    Phase::Acked(..) => "acked",
+                    Phase::GivenUp => "given up",
+                };
+                text += &format!(" {request} {phase}");
+            }
+            if let Some(asked) = &session.asked {
+                text += &format!(" order {:?} {}", asked.kind, asked.request);
+            }
+        }
+        text
     }
 
     /// Whether it has no API session any more.

@@ -217,10 +217,10 @@ pub(super) fn unsettled(world: &World) -> String {
     }
     for (number, app) in world.apps.iter().enumerate() {
         text += &format!(
-            "\n  app {number} idle {} gone {} {:?}",
-            app.idle(),
+            "\n  app {number} gone {} {:?}{}",
             app.gone(),
-            app.status
+            app.status,
+            app.waits_for()
         );
     }
     for (number, centre) in world.centres.iter().enumerate() {
@@ -329,7 +329,8 @@ fn application(world: &World, number: usize, deal: &super::app::Deal) -> Result<
     let received = centre.by_key.get(&deal.key).map(|at| &centre.ledger[*at]);
     let wrong = |why: &str| {
         Err(format!(
-            "3: request {number} was told {}; journal {:?}, centre {:?}, cancel ordered {}: {why}",
+            "3: request {number}, transaction {:?}, was told {}; journal {:?}, centre {:?}, cancel ordered {}: {why}",
+            entry.map(|entry| (entry.line, entry.sequence, entry.request)),
             match &deal.told {
                 Told::Delivered(mti, _) => format!("RC_OK with {}", String::from_utf8_lossy(mti)),
                 told => format!("{told:?}"),

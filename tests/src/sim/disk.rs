@@ -70,8 +70,8 @@ impl Disk {
             _ => self.store.create(number, self.segment_bytes as usize),
         }
         let mut salt = [0; 16];
-        salt[..8].copy_from_slice(&self.rng.next().to_le_bytes());
-        salt[8..].copy_from_slice(&self.rng.next().to_le_bytes());
+        salt[..8].copy_from_slice(&self.rng.word().to_le_bytes());
+        salt[8..].copy_from_slice(&self.rng.word().to_le_bytes());
         NewSegment { number, salt }
     }
 

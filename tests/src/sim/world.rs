@@ -448,6 +448,10 @@ impl World {
             && let Some(gateway) = &self.gateway
         {
             gateway.compare()?;
+            let usage = gateway.pipeline.core().usage();
+            if usage.outstanding != usage.awaited {
+                return Err(format!("9: the links' credit does not add up: {usage:?}"));
+            }
         }
         Ok(())
     }
@@ -456,8 +460,8 @@ impl World {
     fn released(&mut self, output: Output) -> Result<bool, String> {
         check::released(self, &output)?;
         match output {
-            Output::Centre(session, frame) => self.to_centre(session, frame),
-            Output::Link(link, frame) => self.to_app(link, frame),
+            Output::Centre(session, frame) => self.send_centre(session, frame),
+            Output::Link(link, frame) => self.send_app(link, frame),
             Output::Order(order) => return self.order(order),
         }
         Ok(false)

@@ -122,6 +122,12 @@ impl World {
         }
     }
 
+    /// Whether a line needs no order to settle whatever is open.
+    fn settles_by_itself(&self, line: usize) -> bool {
+        let core = &self.plan.core;
+        core.lines[line].automatic && core.recovery_automatic && self.plan.open_sequence == 0
+    }
+
     /// The operator of a line.
     fn look_after(&mut self, line: usize) {
         let Some(open) = self
@@ -152,7 +158,7 @@ impl World {
             Some(status) if status.sessions > 0 && (status.service == 1 || status.service == 7) => {
                 self.order_app(line, Order::Connect);
             }
-            Some(status) if status.service == 4 => {
+            Some(status) if status.service == 4 && !self.settles_by_itself(line) => {
                 self.order_app(line, Order::Recovery);
             }
             Some(_) => {}

@@ -250,7 +250,7 @@ impl World {
                     }
                     let any = sessions[self.rng.below(sessions.len() as u64) as usize];
                     let session = session.unwrap_or(any);
-                    self.to_gateway(session, ToGateway::Telegram(session, frame));
+                    self.send_gateway(session, ToGateway::Telegram(session, frame));
                 }
             }
         }
@@ -312,7 +312,7 @@ impl World {
             return;
         };
         for frame in self.apps[app].frames() {
-            self.to_gateway(link, ToGateway::LinkFrame(link, frame));
+            self.send_gateway(link, ToGateway::LinkFrame(link, frame));
             if self.rng.chance(self.plan.chaos.link_cut / 3) {
                 self.break_wire(link, 2 * SEC);
             }

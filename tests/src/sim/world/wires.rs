@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Puts something on the way to the gateway.
-    pub(in crate::sim) fn to_gateway(&mut self, number: u64, what: ToGateway) {
+    pub(in crate::sim) fn send_gateway(&mut self, number: u64, what: ToGateway) {
         if let Some(time) = self.arrives(number, End::Gateway) {
             self.at(time, Happening::Gateway(self.boot, what));
         }
@@ -91,7 +91,7 @@ impl World {
         self.new_wire(session, line);
         self.centres[line].connected(session);
         self.note(|| format!("centre {line} connects session {session}"));
-        self.to_gateway(session, ToGateway::SessionUp(session));
+        self.send_gateway(session, ToGateway::SessionUp(session));
         session
     }
 
@@ -106,7 +106,7 @@ impl World {
         let link = self.wires.next << 32 | slot as u64;
         self.new_wire(link, app);
         self.note(|| format!("app {app} connects link {link:x}"));
-        self.to_gateway(link, ToGateway::LinkUp(link));
+        self.send_gateway(link, ToGateway::LinkUp(link));
         self.apps[app].connected(link);
         self.flush_app(app);
         Some(link)
@@ -114,7 +114,7 @@ impl World {
 
     /// A test's centre says something.
     pub fn centre_says(&mut self, session: u64, frame: &[u8]) {
-        self.to_gateway(session, ToGateway::Telegram(session, frame.to_vec()));
+        self.send_gateway(session, ToGateway::Telegram(session, frame.to_vec()));
     }
 
     /// Sessions that the gateway has, in the order they came.
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// A frame of the gateway for the centre.
-    pub(crate) fn to_centre(&mut self, session: u64, frame: Vec<u8>) {
+    pub(crate) fn send_centre(&mut self, session: u64, frame: Vec<u8>) {
         let text = super::deliver::telegram(&frame);
         self.note(|| format!("  gateway -> centre {text} on {session}"));
         if let Some(time) = self.arrives(session, End::Peer) {
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// A frame of the gateway for an application.
-    pub(crate) fn to_app(&mut self, link: u64, frame: Vec<u8>) {
+    pub(crate) fn send_app(&mut self, link: u64, frame: Vec<u8>) {
         let text = super::deliver::link_frame(&frame);
         self.note(|| format!("  gateway -> app {text} on {link:x}"));
         if let Some(time) = self.arrives(link, End::Peer) {
