@@ -15,6 +15,7 @@ use crate::journal::durable::Prefix;
 use crate::journal::segment::NewSegment;
 use crate::journal::writer::{Sealed, StartPoint, Ticket, Writer, WriterConfig, WriterError};
 use codec::link::Head;
+use codec::link::frame::HEAD_LEN;
 
 /// Where released frames and orders go, in order.
 pub trait Sink {
@@ -110,16 +111,15 @@ impl<B: DerefMut<Target = [u8]>> Outbox<B> {
         &mut self.waiting[last]
     }
 
-    fn push(&mut self, gate: Gate, what: What, parts: &[&[u8]]) {
-        let len = parts.iter().map(|part| part.len()).sum();
+    /// Queues something with `len` bytes, which `write` appends.
+    #[inline]
+    fn push(&mut self, gate: Gate, what: What, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let after = self.writer.last_record();
         let chunk = match gate {
             Gate::Durable => self.chunk(len),
             Gate::Now => &mut self.now,
         };
-        parts
-            .iter()
-            .for_each(|part| chunk.bytes.extend_from_slice(part));
+        write(&mut chunk.bytes);
         chunk.entries.push(Entry {
             after,
             what,
@@ -148,16 +148,23 @@ impl<B: DerefMut<Target = [u8]>> Output for Outbox<B> {
     }
 
     fn centre(&mut self, send: CentreSend, frame: &[u8]) {
-        self.push(Gate::Durable, What::Centre(send), &[frame]);
+        self.push(Gate::Durable, What::Centre(send), frame.len(), |bytes| {
+            bytes.extend_from_slice(frame);
+        });
     }
 
     fn link(&mut self, link: LinkId, gate: Gate, head: &Head, body: [&[u8]; 2]) {
-        let head = head.encode(body[0].len() + body[1].len());
-        self.push(gate, What::Link(link), &[&head, body[0], body[1]]);
+        let body_len = body[0].len() + body[1].len();
+        self.push(gate, What::Link(link), HEAD_LEN + body_len, |bytes| {
+            for word in head.words(body_len) {
+                bytes.extend_from_slice(&word.to_le_bytes());
+            }
+            body.iter().for_each(|part| bytes.extend_from_slice(part));
+        });
     }
 
     fn order(&mut self, order: Order) {
-        self.push(Gate::Durable, What::Order(order), &[]);
+        self.push(Gate::Durable, What::Order(order), 0, |_| {});
     }
 
     fn notice(&mut self, line: u32, notice: Notice) {
