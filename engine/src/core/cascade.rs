@@ -438,6 +438,10 @@ impl Core {
         );
         self.answer_waiters(index, rc::PKG_IS_SIGNOFF_OR_SWITCHING, out);
         self.leave_recovery(index, rc::PKG_IS_SIGNOFF_OR_SWITCHING, out);
+        if self.line(line).probe_timer == TimerId::NONE {
+            // No start need follow if the centre meant less than it said.
+            self.arm_probe(line);
+        }
     }
 
     /// Tells everyone who waits for this transaction's cascade.
@@ -492,7 +496,9 @@ impl Core {
         if !self.line(line).faults_may_go() {
             return;
         }
-        let held = |tx: &super::tx::Tx| tx.phase == Phase::Held && tx.cause == Cause::ServiceEnd;
+        let held = |tx: &super::tx::Tx| {
+            tx.phase == Phase::Held && matches!(tx.cause, Cause::ServiceEnd | Cause::NotOpen)
+        };
         if self.oldest(line, held).is_some() {
             return self.send_held(line, out);
         }
