@@ -223,6 +223,7 @@ impl Centre {
     fn refusal(&self) -> Option<[u8; 3]> {
         match (&self.command, self.service) {
             (_, Service::Closed | Service::Failed) => Some(*b"C60"),
+            (Some(command), _) if command.mti == Mti::START_COMMAND => Some(*b"C60"),
             (Some(command), _) if command.mti != Mti::LINE_CHECK => Some(*b"C15"),
             (_, Service::Ending) => Some(*b"C15"),
             _ if self.now < self.synchronous_until => Some(*b"C60"),

@@ -116,7 +116,9 @@ impl Centre {
         frame: &[u8],
     ) -> Result<(), String> {
         let undone = self.ledger[at].state == State::Cancelled;
-        self.busy.insert(route, at);
+        if !undone {
+            self.busy.insert(route, at);
+        }
         if !undone && self.rng.chance(self.mood.busy) {
             let code = *self.rng.pick(&[b"C12", b"C33"]);
             self.busy.remove(&route);

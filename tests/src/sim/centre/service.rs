@@ -202,7 +202,9 @@ impl Centre {
             Mti::END_READY => {
                 self.service = Service::Ending;
                 let wait = *self.rng.pick(&[SEC, 30 * SEC, 70 * SEC]);
-                self.after(wait, Later::End);
+                // At times the centre thinks better of it and starts anew.
+                let again = self.rng.chance(300) && self.mood.silent > 0;
+                self.after(wait, if again { Later::Start } else { Later::End });
             }
             Mti::END_REPORT => {
                 self.gateway_failed();
