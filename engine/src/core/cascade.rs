@@ -496,10 +496,7 @@ impl Core {
         if !self.line(line).faults_may_go() {
             return;
         }
-        let held = |tx: &super::tx::Tx| {
-            tx.phase == Phase::Held && matches!(tx.cause, Cause::ServiceEnd | Cause::NotOpen)
-        };
-        if self.oldest(line, held).is_some() {
+        if self.oldest(line, |tx| tx.phase == Phase::Held).is_some() {
             return self.send_held(line, out);
         }
         if let Some(index) = self.oldest(line, |tx| {
