@@ -46,7 +46,8 @@ fn text(notice: &Notice) -> String {
                 .into()
         }
         Notice::CheckFailed => {
-            "a centre session did not answer 9210, it is closed; the centre will connect again".into()
+            "a centre session did not answer 9210, it is closed; the centre will connect again"
+                .into()
         }
         Notice::Service(service) => format!("service is {service:?}"),
         Notice::SignOnTimeout => "sign-on was not answered within t34".into(),
