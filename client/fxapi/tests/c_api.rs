@@ -42,6 +42,8 @@ fn compiled(source: &str) -> PathBuf {
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let name = Path::new(source).file_stem().expect("a file name");
     let program = scratch().join(name);
+    // Tests may be processes of their own and compile at the same time: none may start another's half-written program.
+    let fresh = program.with_extension(std::process::id().to_string());
     let status = Command::new("cc")
         .args([
             "-std=c11",
@@ -54,7 +56,7 @@ fn compiled(source: &str) -> PathBuf {
         .arg("-I")
         .arg(client.join("include"))
         .arg("-o")
-        .arg(&program)
+        .arg(&fresh)
         .arg(client.join(source))
         .arg("-L")
         .arg(library())
@@ -62,6 +64,7 @@ fn compiled(source: &str) -> PathBuf {
         .status()
         .expect("cc runs");
     assert!(status.success(), "{source} does not compile");
+    std::fs::rename(&fresh, &program).expect("in the same directory");
     program
 }
 

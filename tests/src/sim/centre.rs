@@ -397,7 +397,7 @@ impl Centre {
         // A 4920 carries no section 1-0, so nothing in its data can be told to be wrong.
         let kinds = if &report[43..47] == b"4920" { 4 } else { 7 };
         match self.rng.below(kinds) {
-            0 => stray[9] ^= 1,
+            0 => stray[4] ^= 1,
             1 => stray[53] ^= 1,
             2 => stray[43..47].copy_from_slice(b"0990"),
             3 => stray[2..4].copy_from_slice(b"98"),
