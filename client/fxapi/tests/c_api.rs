@@ -85,7 +85,10 @@ fn configuration(port: u16) -> PathBuf {
     let text = format!(
         "# where the daemon is\r\nSOCKET_PORT\r\n{{\r\n  FXIPC_COM {port};\r\n  FXIPC_FXUMAIN_HOST \"127.0.0.1\";\r\n}}\r\n"
     );
-    std::fs::write(directory.join("fx_cf.cf"), text).expect("written");
+    // A program that has just been started may be reading the same file: it sees the old or the new one, never a part.
+    let (fresh, file) = (directory.join("fresh"), directory.join("fx_cf.cf"));
+    std::fs::write(&fresh, text).expect("written");
+    std::fs::rename(fresh, file).expect("in the same directory");
     directory
 }
 
