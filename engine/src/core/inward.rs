@@ -1,16 +1,16 @@
 //! Requests of the centre on odd routes (spec/cafis.md 9.4): handed to an application that listens, or answered here.
 
 use super::line::{INWARD_FRONT_LEN, Inward};
+use super::report::{Drop, body_of};
 use super::service::{Action, Incoming};
 use super::tx::{NO_TX, Waiter};
-
-use super::{CentreSend, Core, Gate, LineNo, LinkId, Output, Timer, fact, report::Drop};
+use super::{CentreSend, Core, Gate, LineNo, LinkId, Output, Timer, fact};
 use codec::cafis::fault::make_image;
 use codec::cafis::frame::HEADER_LEN;
 use codec::cafis::header::{Header, data, set_mti, set_trailer};
 use codec::cafis::mti::{Kind, Mti, lookup};
 use codec::cafis::section::{SECTION_10_LEN, set_error_code};
-use codec::link::message::{Report, Send};
+use codec::link::message::Send;
 use codec::link::{Head, Kind as Frames, rc};
 
 /// The error code of an automatic refusal: business not handled here.
@@ -87,15 +87,7 @@ impl Core {
             front: *front,
             timer,
         });
-        let report = Report {
-            centre_id: header.centre_id(),
-            centre_seq: header.centre_seq(),
-            issuer: header.issuer(),
-            acquirer: header.acquirer(),
-            mti: header.mti().digits(),
-            date: header.month_day(),
-            data: data(frame),
-        };
+        let report = body_of(&header, frame);
         let head = Head {
             session: waiter.session,
             ..Head::new(Frames::Request)

@@ -146,15 +146,7 @@ impl Core {
         let Ok(header) = Header::new(frame) else {
             return;
         };
-        let report = Report {
-            centre_id: header.centre_id(),
-            centre_seq: header.centre_seq(),
-            issuer: header.issuer(),
-            acquirer: header.acquirer(),
-            mti: header.mti().digits(),
-            date: header.month_day(),
-            data: data(frame),
-        };
+        let report = body_of(&header, frame);
         let head = Head {
             flags,
             session: tx.api + 1,
@@ -349,6 +341,19 @@ impl Core {
         {
             self.sign_on(line, out);
         }
+    }
+}
+
+/// A telegram of the centre as the library hands it out, in REPORT and REQUEST alike.
+pub(super) fn body_of<'a>(header: &Header<'_>, frame: &'a [u8]) -> Report<'a> {
+    Report {
+        centre_id: header.centre_id(),
+        centre_seq: header.centre_seq(),
+        issuer: header.issuer(),
+        acquirer: header.acquirer(),
+        mti: header.mti().digits(),
+        date: header.month_day(),
+        data: data(frame),
     }
 }
 
