@@ -17,7 +17,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// Bytes a link or session may have waiting before it counts as one that does not read.
 const OUT_MAX: usize = 4 << 20;
 /// A block of at least this many bytes is written although another write is in flight.
-const BESIDE_BYTES: usize = 16 << 10;
+const BESIDE_BYTES: usize = 2 << 10;
 
 fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)

@@ -81,6 +81,10 @@ pub(super) fn run(
                 return Ok(());
             }
             io.wait(sim, &mut events, spin)?;
+            if spin && events.is_empty() {
+                // A load generator may share the core and poll as well.
+                std::thread::yield_now();
+            }
         }
         sim.set_now(io.now());
         let mut woken = spin;

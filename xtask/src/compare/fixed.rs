@@ -1,10 +1,13 @@
 //! Latency at a fixed rate beside the disk's own: a transaction waits for three durable writes, one after the other, so
-//! its median is held against the median of such a write, measured between the rounds on the same disk.
+//! its median is held against the median of such a write on the same disk, measured twice: between the rounds on a
+//! disk at rest, and beside the load, a few writes a second. Load and centre poll as the engine does, so that what is
+//! measured is not how long a sleeping core takes to wake.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -20,13 +23,18 @@ use crate::site::{Plan, fresh_dir};
 /// The engine's core, and that of load and centre.
 const CORES: (Option<usize>, Option<usize>) = (Some(0), Some(1));
 /// Lines, with routes enough for the rate at any latency that would still be of interest.
-const LINES: usize = 16;
+const LINES: usize = 2;
+const ROUTES: usize = 189;
+/// How long the engine polls before it sleeps: at this rate it does not sleep.
+const SPIN_US: u32 = 200;
 /// A write of the probe, and its alignment.
 const WRITE: usize = 4096;
 /// The file that the probe writes round and round, as the journal does with its segments.
 const FILE: usize = 16 << 20;
-/// How long the probe writes.
+/// How long the probe writes between the rounds.
 const PROBE: Duration = Duration::from_secs(1);
+/// Between the probe's writes beside the load.
+const BESIDE: Duration = Duration::from_millis(10);
 
 /// The probe's latencies of a round, microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -45,8 +53,9 @@ pub fn run(args: &CompareArgs, programs: &Programs, rate: u32) -> Result<(), Fai
     let dir = fresh_dir("compare-fixed")?;
     let plan = Plan {
         lines: LINES,
-        routes: 128,
+        routes: ROUTES,
         core: CORES.0,
+        spin_us: SPIN_US,
         ..Plan::default()
     };
     let contestant = start_sekishod(
@@ -55,45 +64,56 @@ pub fn run(args: &CompareArgs, programs: &Programs, rate: u32) -> Result<(), Fai
         &plan,
         dir.join("durable"),
         CORES,
+        &["--spin"],
     )?;
     let path = dir.join("probe");
     let file = prepare(&path).map_err(|error| probe_failed(&path, &error))?;
-    let (mut runs, mut probes) = (Vec::new(), Vec::new());
+    let failed = |error: io::Error| probe_failed(&path, &error);
+    let (mut runs, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.rounds {
-        probes.push(probe(&file).map_err(|error| probe_failed(&path, &error))?);
-        let more = words([&"--links", &"4"]);
-        runs.push(measure(
-            &contestant,
-            programs,
-            CORES.1,
-            Arrival::Open(rate),
-            args.seconds,
-            &more,
-        )?);
+        let start = Instant::now();
+        let resting = probe(&file, Duration::ZERO, || start.elapsed() < PROBE);
+        alone.push(resting.map_err(failed)?);
+        let more = words([&"--links", &"1", &"--spin", &"--gather-us", &"0"]);
+        let over = AtomicBool::new(false);
+        let (run, probed) = std::thread::scope(|scope| {
+            let probing = scope.spawn(|| probe(&file, BESIDE, || !over.load(Ordering::Relaxed)));
+            let run = measure(
+                &contestant,
+                programs,
+                CORES.1,
+                Arrival::Open(rate),
+                args.seconds,
+                &more,
+            );
+            over.store(true, Ordering::Relaxed);
+            (run, probing.join())
+        });
+        runs.push(run?);
+        beside.push(probed.map_err(|_| "the probe panicked")?.map_err(failed)?);
     }
-    probes.push(probe(&file).map_err(|error| probe_failed(&path, &error))?);
     let setting = format!(
-        "{rate}/s open loop, durable, {LINES} lines, {} links; engine on core 0 polling {} us before it sleeps, load and centre \
-         on core 1",
-        LINES * 4,
+        "{rate}/s open loop, durable, {LINES} lines, {LINES} links; engine on core 0 polling {} us before it sleeps, load and centre \
+         on core 1, polling",
         plan.spin_us
     );
     let summary = results::summary(&contestant.name, &runs);
     results::print_table(&setting, std::slice::from_ref(&summary), &runs);
-    let disk = Median::of(probes.iter().map(|probe| probe.p50_us));
-    println!(
-        "  a durable 4 KiB write of the same disk: p50 {:.0} us ({:.0}-{:.0}), p99 {:.0}, p99.9 {:.0}",
-        disk.median,
-        disk.least,
-        disk.most,
-        Median::of(probes.iter().map(|probe| probe.p99_us)).median,
-        Median::of(probes.iter().map(|probe| probe.p999_us)).median,
-    );
-    println!(
-        "  a transaction's p50 is {:.2} such writes",
-        summary.p50_us.median / disk.median
-    );
-    results::write("fixed", &setting, (summary, probes, runs))
+    let p50 = summary.p50_us.median;
+    for (name, probes) in [("at rest", &alone), ("beside the load", &beside)] {
+        let disk = Median::of(probes.iter().map(|probe: &Probe| probe.p50_us));
+        println!(
+            "  a durable 4 KiB write of the same disk, {name}: p50 {:.0} us ({:.0}-{:.0}), p99 {:.0}, p99.9 {:.0}; a transaction's p50 is \
+             {:.2} such writes",
+            disk.median,
+            disk.least,
+            disk.most,
+            Median::of(probes.iter().map(|probe| probe.p99_us)).median,
+            Median::of(probes.iter().map(|probe| probe.p999_us)).median,
+            p50 / disk.median,
+        );
+    }
+    results::write("fixed", &setting, (summary, alone, beside, runs))
 }
 
 fn probe_failed(path: &Path, error: &io::Error) -> Failure {
@@ -134,12 +154,13 @@ fn prepare(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// One write after the other, round the file.
-fn probe(file: &File) -> io::Result<Probe> {
+/// One write after the other, round the file, with a pause before each, for as long as `on` says.
+fn probe(file: &File, pause: Duration, on: impl Fn() -> bool) -> io::Result<Probe> {
     let block = Aligned::new();
     let mut times_us = Vec::new();
-    let (start, mut at) = (Instant::now(), 0);
-    while start.elapsed() < PROBE {
+    let mut at = 0;
+    while on() || times_us.is_empty() {
+        std::thread::sleep(pause);
         let before = Instant::now();
         file.write_all_at(block.bytes(), at)?;
         times_us.push(before.elapsed().as_nanos() as f64 / 1e3);

@@ -40,6 +40,7 @@ pub fn run(args: &CompareArgs, programs: &Programs, counts: &[usize]) -> Result<
             &plan,
             dir.join(lines.to_string()),
             (CORE, CORE),
+            &[],
         )?;
         contestants.push((lines, contestant));
     }

@@ -46,6 +46,7 @@ pub fn run(args: &CompareArgs, programs: &Programs) -> Result<(), Failure> {
         &plan,
         dir.join("durable"),
         CORES,
+        &[],
     )?;
     let id = contestant.middle.id();
     let at_start = status_mib(id, "VmRSS:")?;

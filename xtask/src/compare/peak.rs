@@ -41,6 +41,7 @@ pub fn run(args: &CompareArgs, programs: &Programs) -> Result<(), Failure> {
         &plan,
         dir.join("durable"),
         CORES,
+        &[],
     )?;
     let step = args.seconds.min(4).to_string();
     let (mut searches, mut runs) = (Vec::new(), Vec::new());

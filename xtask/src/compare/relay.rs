@@ -121,6 +121,7 @@ fn contestants(
             &plan,
             dir.join("durable"),
             cores,
+            &[],
         )?,
         start_sekishod(
             "sekishod, without syncs",
@@ -128,6 +129,7 @@ fn contestants(
             &unsynced,
             dir.join("unsynced"),
             cores,
+            &[],
         )?,
         start_haproxy(programs, haproxy, dir.join("haproxy"))?,
     ])

@@ -36,7 +36,7 @@ pub struct Contestant {
     pub dir: PathBuf,
 }
 
-/// A daemon and its centre on their cores.
+/// A daemon and its centre on their cores; `centre` are further options of the centre.
 ///
 /// # Errors
 /// One of them does not start.
@@ -46,10 +46,12 @@ pub fn start_sekishod(
     plan: &Plan,
     dir: PathBuf,
     cores: (Option<usize>, Option<usize>),
+    centre: &[&str],
 ) -> Result<Contestant, Failure> {
     let site = Site::prepare(&dir, plan)?;
     let middle = site.start_daemon(programs, cores.0)?;
-    let (far, _) = site.start_centre(programs, cores.1, &["--no-ledger"])?;
+    let options = [&["--no-ledger"], centre].concat();
+    let (far, _) = site.start_centre(programs, cores.1, &options)?;
     Ok(Contestant {
         name: name.to_owned(),
         middle,
