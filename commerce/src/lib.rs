@@ -1,0 +1,1 @@
+//! A merchant's orders, payments and refunds over the Atom gateway, and the B2B deferred-payment worker (FREX).

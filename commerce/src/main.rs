@@ -1,0 +1,3 @@
+//! `commerced`: the daemon of the order and refund flow.
+
+fn main() {}
