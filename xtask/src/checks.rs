@@ -4,6 +4,8 @@ use clap::Args;
 
 use crate::Failure;
 use crate::build::{cargo, need_cc, on_path, run};
+use crate::packages;
+use crate::postgres::{self, Server};
 
 /// Options of `cargo xtask test`.
 #[derive(Args, Clone, Debug)]
@@ -17,13 +19,14 @@ pub struct TestArgs {
     rest: Vec<String>,
 }
 
-/// Builds the programs and libfxapi.so, which some tests start or load, then runs every test. The runner's summary comes
+/// Builds the programs and libfxapi.so, which some tests start or load, starts a PostgreSQL for them, then runs every test. The runner's summary comes
 /// last, because that is where CI looks for it.
 ///
 /// # Errors
 /// Something does not build, or a test fails.
 pub fn test(args: &TestArgs) -> Result<(), Failure> {
     need_cc()?;
+    packages::need_all()?;
     run(cargo(&["build", "--workspace", "--bins", "--lib"]))?;
     let nextest = on_path("cargo-nextest").is_some();
     let mut tests = if nextest {
@@ -34,7 +37,8 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
     } else {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     };
-    tests.args(&args.rest);
+    let server = Server::start()?;
+    tests.args(&args.rest).env(postgres::VARIABLE, &server.url);
     run(tests)
 }
 

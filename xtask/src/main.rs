@@ -12,7 +12,9 @@ mod checks;
 mod compare;
 mod control;
 mod demo;
+mod packages;
 mod ports;
+mod postgres;
 mod process;
 mod site;
 
