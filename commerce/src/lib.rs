@@ -1,1 +1,3 @@
 //! A merchant's orders, payments and refunds over the Atom gateway, and the B2B deferred-payment worker (FREX).
+
+pub mod frex;
