@@ -1,3 +1,5 @@
 //! A merchant's orders, payments and refunds over the Atom gateway, and the B2B deferred-payment worker (FREX).
 
+pub mod atom;
 pub mod frex;
+pub mod secret;
