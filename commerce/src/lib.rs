@@ -2,4 +2,5 @@
 
 pub mod atom;
 pub mod frex;
+pub mod pages;
 pub mod secret;
