@@ -2,7 +2,7 @@
 
 use super::tx::{Cause, FLAG_ID, Outcome, Phase, Waiter, byte_enum};
 use super::{CentreSend, Core, LineNo, Notice, Output, Timer, fact, wheel::TimerId};
-use codec::cafis::fault::{ReportFields, make_image, write_cancel, write_cancel_confirm};
+use codec::cafis::fault::{ReportFields, write_cancel, write_cancel_confirm};
 use codec::cafis::header::Header;
 use codec::cafis::mti::Mti;
 use codec::cafis::section::Section10;
@@ -333,13 +333,9 @@ impl Core {
             }
             found => found,
         };
-        let mut masked = std::mem::take(&mut self.scratch);
-        masked.clear();
-        masked.extend_from_slice(frame);
-        if make_image(&mut masked).is_err() {
-            self.scratch = masked;
+        let Some(masked) = self.masked_copy(frame) else {
             return self.drop_telegram(line, super::report::Drop::Format, frame, out);
-        }
+        };
         self.stop_tx_timer(index);
         let (id, probe) = (self.txs[index].id, self.txs[index].cause == Cause::Probe);
         let waiters = self.txs[index].waiters;

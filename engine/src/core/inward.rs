@@ -108,26 +108,14 @@ impl Core {
         frame: &[u8],
         out: &mut O,
     ) -> bool {
-        let mut masked = std::mem::take(&mut self.scratch);
-        masked.clear();
-        masked.extend_from_slice(frame);
-        let good = make_image(&mut masked).is_ok();
-        if good {
-            self.commit(
-                line,
-                NO_TX,
-                fact::Answered {
-                    mti: answer.0,
-                    frame: &masked,
-                },
-                out,
-            );
-        }
-        self.scratch = masked;
-        if !good {
+        let Some(masked) = self.masked_copy(frame) else {
             self.drop_telegram(line, Drop::Format, frame, out);
-        }
-        good
+            return false;
+        };
+        let (mti, frame) = (answer.0, &masked[..]);
+        self.commit(line, NO_TX, fact::Answered { mti, frame }, out);
+        self.scratch = masked;
+        true
     }
 
     /// The automatic refusal: the same bytes with xx50 and G98. The notice of a service end in a reconciliation is

@@ -4,7 +4,7 @@ use super::service::{Action, Incoming, Service};
 use super::tx::{Cause, NO_TX, Outcome, Phase, byte_enum};
 use super::wheel::TimerId;
 use super::{Core, Gate, LineNo, LinkId, Output, Timer, fact};
-use codec::cafis::fault::{Mismatch, make_image, matches_sent};
+use codec::cafis::fault::{Mismatch, matches_sent};
 use codec::cafis::header::{Header, data};
 use codec::cafis::mti::{Mti, is_answered_by};
 use codec::cafis::section::Section10;
@@ -89,35 +89,24 @@ impl Core {
     /// A report that comes while the cancel is on its way: journal only, the cancel wins (spec/cafis.md 8.5, O-30).
     fn late_report<O: Output>(&mut self, index: u32, frame: &[u8], out: &mut O) {
         let line = self.txs[index].line;
-        let mut masked = std::mem::take(&mut self.scratch);
-        masked.clear();
-        masked.extend_from_slice(frame);
-        if make_image(&mut masked).is_ok() {
-            self.commit(line, index, fact::LateReport { frame: &masked }, out);
-            self.scratch = masked;
-        } else {
-            self.scratch = masked;
-            self.drop_telegram(line, Drop::Format, frame, out);
-        }
+        let Some(masked) = self.masked_copy(frame) else {
+            return self.drop_telegram(line, Drop::Format, frame, out);
+        };
+        self.commit(line, index, fact::LateReport { frame: &masked }, out);
+        self.scratch = masked;
     }
 
     /// The report to a request: on record, then to the application.
     fn accept_report<O: Output>(&mut self, index: u32, mti: Mti, frame: &[u8], out: &mut O) {
         let line = self.txs[index].line;
-        let mut masked = std::mem::take(&mut self.scratch);
-        masked.clear();
-        masked.extend_from_slice(frame);
-        let parsed = make_image(&mut masked).is_ok();
-        if parsed {
-            self.stop_tx_timer(index);
-            self.commit(line, index, fact::Report { frame: &masked }, out);
-            // The record is masked; what the application gets, and may get again, is not.
-            self.txs.set_report(index, frame);
-        }
-        self.scratch = masked;
-        if !parsed {
+        let Some(masked) = self.masked_copy(frame) else {
             return self.drop_telegram(line, Drop::Format, frame, out);
-        }
+        };
+        self.stop_tx_timer(index);
+        self.commit(line, index, fact::Report { frame: &masked }, out);
+        self.scratch = masked;
+        // The record is masked; what the application gets, and may get again, is not.
+        self.txs.set_report(index, frame);
         let code = Section10::of(frame).map_or(*b"   ", |section| section.error_code());
         if self.txs[index].given_up {
             self.settle_undelivered(index, Cause::GaveUp, out);

@@ -62,6 +62,19 @@ impl Core {
         }
     }
 
+    /// A telegram as it is recorded, masked, in the scratch buffer, which the caller puts back; none if the telegram cannot
+    /// be divided into its sections and so cannot be masked.
+    pub(super) fn masked_copy(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let mut masked = std::mem::take(&mut self.scratch);
+        masked.clear();
+        masked.extend_from_slice(frame);
+        if make_image(&mut masked).is_ok() {
+            return Some(masked);
+        }
+        self.scratch = masked;
+        None
+    }
+
     /// Records a telegram that is not acted upon, and tells the applications of the line (events 48 and 50).
     pub(super) fn drop_telegram<O: Output>(
         &mut self,
