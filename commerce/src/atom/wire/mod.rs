@@ -6,9 +6,12 @@
 
 pub mod amount;
 pub mod answer;
+pub mod callback_open;
 pub mod codes;
 pub mod crypt;
 mod json;
 pub mod messages;
+pub mod reply;
 pub mod request;
+mod shape;
 pub mod sign;

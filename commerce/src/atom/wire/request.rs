@@ -3,6 +3,8 @@
 //! The limits of the interface are checked here, before anything leaves: a request that breaks one is a
 //! [`RequestError`] that names the field. The text holds the password and is wiped when it is dropped.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -434,6 +436,14 @@ fn check_refund(request: &RefundRequest) -> Result<(), RequestError> {
             line.amount,
             INTEGER_DIGITS_MAX,
         )?;
+    }
+    // Atom answers by this id, so two lines of one id could not be told apart.
+    let ids = request.lines.iter().map(|line| &line.prod_refund_id);
+    if ids.collect::<BTreeSet<_>>().len() != request.lines.len() {
+        return Err(RequestError::Field {
+            field: "payDetails.prodDetails.prodRefundId",
+            wanted: "different in every line",
+        });
     }
     check_amount(
         "payDetails.totalRefundAmount",
