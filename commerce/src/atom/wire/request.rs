@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::amount::{
     AUTH_INTEGER_DIGITS_MAX, AmountStyle, AuthAmountStyle, INTEGER_DIGITS_MAX, fits, text,
 };
-use super::json::Writer;
+use super::json::{self, Writer};
 use super::messages::{
     AuthRequest, ProductLine, RefundRequest, RefundStatusRequest, StatusRequest,
 };
@@ -371,6 +371,11 @@ impl RequestWriter {
             named
         }
     }
+}
+
+/// The names of the fields of a request, without their values.
+pub fn member_names(plain: &str) -> String {
+    json::member_names(plain)
 }
 
 fn head(w: &mut Writer, api: &str, source: &str) {
