@@ -1,17 +1,25 @@
 //! The agency as the worker sees it: seven calls, batches in, one outcome per item out (`spec/frex.md` 6).
 //!
-//! [`Agency`] is the only door. Nothing in here repeats a call, keeps a state of an order or reads the clock: whether something is sent again is
+//! [`Agency`] is the only door. Behind it stands [`design::DesignClient`], which speaks the protocol with acceptance numbers.
+//! Nothing in here repeats a call, keeps a state of an order or reads the clock: whether something is sent again is
 //! the worker's decision, made from the [`Outcome`].
 //!
 //! *Invariant*: an outcome never claims more than is certain. `NotSent`, `NotExecuted`, `Auth`, `OverLimit` and `Unavailable`
 //! say that nothing was executed; everything unclear is `Ambiguous`.
 
 pub mod codes;
+pub mod design;
 pub mod error;
+#[cfg(test)]
+mod golden_tests;
 pub mod items;
 pub mod limits;
+pub mod mask;
+mod matching;
 #[cfg(test)]
 mod samples;
+pub mod settings;
+mod transport;
 
 use async_trait::async_trait;
 

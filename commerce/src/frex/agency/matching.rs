@@ -1,0 +1,222 @@
+//! Finds each item's answer in an answer's two lists (`spec/frex.md` 6.1).
+//!
+//! Pure: bytes in, outcomes out, whatever the bytes are. An item has an answer only if it stands exactly once in exactly one
+//! list and can be read; in every other case nobody knows what happened to it, and the outcome says so.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::codes::{self, Verdict};
+use super::items::{AcceptNo, Acceptance, Item};
+use super::{Answer, Call, CallError, Outcome, Refusal, Violation, ViolationKind, mask};
+
+/// Most codes of one item that are read.
+pub(super) const CODES_MAX: usize = 20;
+/// Longest code that is read.
+pub(super) const CODE_CHARS_MAX: usize = 20;
+
+/// An answer that is none: no JSON, or none of the two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// Not JSON, or a list of it is no list.
+    #[error("the answer is not the JSON of the contract")]
+    Json,
+    /// Neither results nor errors.
+    #[error("the answer has neither results nor errors")]
+    Empty,
+}
+
+/// Reads one entry of the results for the item it answers.
+pub(super) type Read<I, T> = fn(&I, &str) -> Result<T, ViolationKind>;
+
+#[derive(Deserialize)]
+struct Lists<'a> {
+    #[serde(borrow)]
+    results: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    errors: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Keys {
+    request_key: Option<String>,
+    np_transaction_id: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorItem {
+    #[serde(default)]
+    codes: Vec<String>,
+    accept_no: Option<String>,
+}
+
+/// What was found for one item: entries among the results, entries among the errors.
+#[derive(Clone, Default)]
+pub(super) struct Found<'a> {
+    pub(super) results: Vec<&'a str>,
+    pub(super) errors: Vec<&'a str>,
+}
+
+/// Gives every item of a call its outcome.
+pub(super) fn answer<I: Item, T>(
+    call: Call,
+    body: &[u8],
+    items: &[&I],
+    read: Read<I, T>,
+) -> Result<Answer<T>, Unreadable> {
+    let lists: Lists<'_> = serde_json::from_slice(body).map_err(|_| Unreadable::Json)?;
+    if lists.results.is_none() && lists.errors.is_none() {
+        return Err(Unreadable::Empty);
+    }
+    let keys: HashMap<String, usize> = items.iter().map(|item| item.key()).zip(0..).collect();
+    let mut found = vec![Found::default(); items.len()];
+    let mut violations = Vec::new();
+    let mut place = |raw: &RawValue| -> Option<usize> {
+        let key = key_of(raw.get(), I::KEY_FIELD);
+        let at = keys.get(&key).copied();
+        if at.is_none() {
+            violations.push(Violation {
+                call,
+                kind: ViolationKind::Foreign,
+                key: mask::key(&key),
+            });
+        }
+        at
+    };
+    for raw in lists.results.unwrap_or_default() {
+        if let Some(at) = place(raw) {
+            found[at].results.push(raw.get());
+        }
+    }
+    for raw in lists.errors.unwrap_or_default() {
+        if let Some(at) = place(raw) {
+            found[at].errors.push(raw.get());
+        }
+    }
+    let mut answer = Answer {
+        outcomes: Vec::with_capacity(items.len()),
+        violations,
+    };
+    for (&item, found) in items.iter().zip(&found) {
+        let outcome = outcome(call, item, found, read, &mut answer.violations);
+        answer.outcomes.push(outcome);
+    }
+    Ok(answer)
+}
+
+/// The outcome of one item from the entries found for it.
+pub(super) fn outcome<I: Item, T>(
+    call: Call,
+    item: &I,
+    found: &Found<'_>,
+    read: Read<I, T>,
+    violations: &mut Vec<Violation>,
+) -> Outcome<T> {
+    let outcome = match (&found.results[..], &found.errors[..]) {
+        (&[raw], []) => read(item, raw).map(|value| Outcome::Answered {
+            value,
+            response: mask::item(raw),
+        }),
+        ([], &[raw]) => refused(call, raw),
+        ([], []) => Err(ViolationKind::Missing),
+        ([], _) | (_, []) => Err(ViolationKind::Twice),
+        _ => Err(ViolationKind::InBoth),
+    };
+    outcome.unwrap_or_else(|kind| {
+        violations.push(Violation {
+            call,
+            kind,
+            key: item.key(),
+        });
+        Outcome::Failed(unclear(kind))
+    })
+}
+
+/// The error of an item that the answer leaves in the dark.
+pub(super) fn unclear(kind: ViolationKind) -> CallError {
+    CallError::Ambiguous {
+        reason: format!("the item in the answer is {}", kind.as_str()),
+    }
+}
+
+/// Takes back acceptances that share their number: at most one of them can be right, and nothing says which.
+pub(super) fn reject_shared_numbers<I: Item>(
+    call: Call,
+    items: &[&I],
+    answer: &mut Answer<Acceptance>,
+) {
+    let mut counts: HashMap<AcceptNo, u32> = HashMap::new();
+    for outcome in &answer.outcomes {
+        if let Outcome::Answered { value, .. } = outcome {
+            *counts.entry(value.accept_no.clone()).or_default() += 1;
+        }
+    }
+    for (item, outcome) in items.iter().zip(&mut answer.outcomes) {
+        if matches!(outcome, Outcome::Answered { value, .. } if counts[&value.accept_no] > 1) {
+            *outcome = Outcome::Failed(unclear(ViolationKind::AcceptNo));
+            answer.violations.push(Violation {
+                call,
+                kind: ViolationKind::AcceptNo,
+                key: item.key(),
+            });
+        }
+    }
+}
+
+/// The codes of a batch that was refused as a whole; none if the body names none.
+pub(super) fn batch_codes(body: &[u8]) -> Option<Vec<String>> {
+    let lists: Lists<'_> = serde_json::from_slice(body).ok()?;
+    let mut codes = Vec::new();
+    for raw in lists.errors? {
+        let item: ErrorItem = serde_json::from_str(raw.get()).ok()?;
+        codes.extend(clean_codes(item.codes)?);
+    }
+    codes.truncate(CODES_MAX);
+    (!codes.is_empty()).then_some(codes)
+}
+
+/// Codes as they may be kept; none if one does not look like a code.
+pub(super) fn clean_codes(codes: Vec<String>) -> Option<Vec<String>> {
+    let is_code = |code: &String| {
+        let fits = (1..=CODE_CHARS_MAX).contains(&code.len());
+        fits && code
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    (codes.len() <= CODES_MAX && codes.iter().all(is_code)).then_some(codes)
+}
+
+fn key_of(raw: &str, field: &str) -> String {
+    let keys: Option<Keys> = serde_json::from_str(raw).ok();
+    let key = keys.and_then(|keys| match field {
+        "npTransactionId" => keys.np_transaction_id.or(keys.id),
+        _ => keys.request_key,
+    });
+    key.unwrap_or_default()
+}
+
+fn refused<T>(call: Call, raw: &str) -> Result<Outcome<T>, ViolationKind> {
+    let item: ErrorItem = serde_json::from_str(raw).map_err(|_| ViolationKind::Malformed)?;
+    let codes = clean_codes(item.codes).ok_or(ViolationKind::Malformed)?;
+    let response = mask::item(raw);
+    Ok(match codes::judge(call, &codes) {
+        Verdict::AlreadyDone => Outcome::AlreadyDone {
+            accept_no: item.accept_no.as_deref().and_then(AcceptNo::parse),
+            codes,
+            response,
+        },
+        Verdict::Refused(fault) => Outcome::Refused(Refusal {
+            codes,
+            fault,
+            response,
+        }),
+        Verdict::System => Outcome::Failed(CallError::Ambiguous {
+            reason: format!("the agency failed: {}", codes.join(", ")),
+        }),
+    })
+}
