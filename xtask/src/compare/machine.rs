@@ -114,10 +114,14 @@ pub struct Used {
 }
 
 impl Used {
-    /// The share of all cores' time that was busy for anything but the processes named.
+    /// What the machine was busy with besides the measuring itself and the far end.
+    pub fn rest_ns(&self) -> u64 {
+        self.busy_ns.saturating_sub(self.own_ns + self.far_ns)
+    }
+
+    /// The share of all cores' time that was busy for anything but the measuring itself and the far end, which may poll.
     pub fn idle_share(&self) -> f64 {
-        let rest = self.busy_ns.saturating_sub(self.own_ns);
-        rest as f64 / (self.wall_ns * cores() as u64).max(1) as f64
+        self.rest_ns() as f64 / (self.wall_ns * cores() as u64).max(1) as f64
     }
 }
 

@@ -156,7 +156,7 @@ fn figures(
     let seconds = |ns: f64| ns / 1e9 / million;
     let kernel = used.kernel_ns as f64 - at_rest(rest.kernel_ns);
     let load = (load_ns + used.far_ns + used.own_ns) as f64;
-    let busy_at_rest = at_rest(rest.busy_ns.saturating_sub(rest.own_ns));
+    let busy_at_rest = at_rest(rest.rest_ns());
     Measured {
         contestant: contestant.name.clone(),
         process: seconds(used.middle_ns as f64),
