@@ -2,8 +2,14 @@
 
 pub mod atom;
 pub mod clock;
+pub mod config;
+pub mod daemon;
 pub mod frex;
+pub mod http;
 pub mod id;
+pub mod key_commands;
+pub mod keys;
+pub mod logging;
 pub mod pages;
 pub mod points;
 pub mod secret;

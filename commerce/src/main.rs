@@ -1,3 +1,55 @@
 //! `commerced`: the daemon of the order and refund flow.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use commerce::{daemon, key_commands};
+
+/// Orders, payments and refunds over the Atom gateway
+#[derive(Parser)]
+#[command(name = "commerced", version, args_conflicts_with_subcommands = true)]
+#[command(arg_required_else_help = true)]
+struct Arguments {
+    /// Check a configuration and end, like `check FILE`
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a configuration and the secrets it names, and end
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(key_commands::KeyCommand),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match (arguments.check, arguments.command) {
+        (Some(file), _) | (None, Some(Command::Check { file })) => check(&file),
+        (None, Some(Command::Key(command))) => key_commands::run(command).await,
+        (None, None) => unreachable!("clap asks for a command"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(file: &std::path::Path) -> Result<(), String> {
+    daemon::load(file)?;
+    println!("{}: in order", file.display());
+    Ok(())
+}

@@ -24,7 +24,7 @@ pub use model::{
     Api, Cascade, Config, Journal, Keepalive, Line, LogLevel, Masking, Recovery, RecoveryMode,
     RouteBusy, Shard, SignOn, Timers,
 };
-pub use problem::Problem;
+pub use problem::{Problem, nearest};
 
 use sink::Sink;
 

@@ -45,7 +45,7 @@ impl fmt::Display for Problem {
 
 /// The known name that differs least from `given`, if it is near enough to be a slip of the pen: at most a third of
 /// its letters, and at least two, may differ.
-pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (given.chars().count() / 3).max(2);
     known
         .map(|name| (distance(given, name), name))

@@ -1,0 +1,190 @@
+//! Every key of the configuration with its default, range and unit: the one table that the reader, its messages and the
+//! test of the sample walk.
+
+use super::rule::{
+    Key, Kind, Section, choice, derived, flag, integer, list, needed, secret, secrets, text,
+};
+
+/// A waiting time: 10 ms to 10 minutes.
+const fn wait_ms(name: &'static str, default: i64) -> Key {
+    integer(name, default, 10, 600_000, "ms")
+}
+
+/// A time limit of a call to Atom.
+const fn call_ms(name: &'static str, default: i64) -> Key {
+    integer(name, default, 100, 300_000, "ms")
+}
+
+/// An address of Atom.
+const fn atom_url(name: &'static str) -> Key {
+    derived(name, "the published address of the environment", Kind::Url)
+}
+
+/// All sections, in the order of the sample.
+pub const SECTIONS: &[&Section] = &[
+    &LOG,
+    &STORE,
+    &HTTP,
+    &LIMITS,
+    &CALLBACK,
+    &MERCHANT,
+    &ATOM,
+    &ATOM_URL,
+    &ATOM_MESSAGES,
+    &ATOM_CALLS,
+    &ATOM_BREAKER,
+];
+
+const LOG: Section = Section {
+    path: "log",
+    many: false,
+    keys: &[
+        choice("level", "info", &["error", "warn", "info", "debug"]),
+        text("file", "", Kind::Free("a file, or \"\" for standard error")),
+    ],
+};
+
+const STORE: Section = Section {
+    path: "store",
+    many: false,
+    keys: &[
+        text("url", "sqlite:commerce.db", Kind::Store),
+        integer("connections_max", 16, 1, 1_000, "connections"),
+        wait_ms("acquire_ms_max", 10_000),
+        wait_ms("busy_ms_max", 10_000),
+    ],
+};
+
+const HTTP: Section = Section {
+    path: "http",
+    many: false,
+    keys: &[
+        text("listen", "127.0.0.1:8700", Kind::Socket),
+        needed("public_url", Kind::Origin),
+        integer("body_timeout_s", 10, 1, 300, "s"),
+        integer("shutdown_s", 30, 1, 300, "s"),
+        list("metrics_allow", &["127.0.0.1", "::1"], Kind::Address),
+        list("trusted_proxies", &[], Kind::Address),
+    ],
+};
+
+const LIMITS: Section = Section {
+    path: "http.limits",
+    many: false,
+    keys: &[
+        integer("address_rate", 200, 1, 1_000_000, "requests/s"),
+        integer("address_burst", 1_000, 1, 1_000_000, "requests"),
+        integer("key_rate", 500, 1, 1_000_000, "requests/s"),
+        integer("key_burst", 2_000, 1, 1_000_000, "requests"),
+    ],
+};
+
+const CALLBACK: Section = Section {
+    path: "callback",
+    many: false,
+    keys: &[
+        list("allow_ips", &[], Kind::Address),
+        integer("rate", 2_000, 1, 1_000_000, "requests/s"),
+        integer("burst", 10_000, 1, 1_000_000, "requests"),
+    ],
+};
+
+const MERCHANT: Section = Section {
+    path: "merchant",
+    many: true,
+    keys: &[
+        needed(
+            "id",
+            Kind::Code {
+                min: 1,
+                max: 32,
+                extra: "_-",
+            },
+        ),
+        list("return_origins", &[], Kind::Origin),
+    ],
+};
+
+const ATOM: Section = Section {
+    path: "atom",
+    many: false,
+    keys: &[
+        choice("env", "uat", &["uat", "prod", "sim"]),
+        needed(
+            "merch_id",
+            Kind::Code {
+                min: 1,
+                max: 10,
+                extra: "",
+            },
+        ),
+        secret("password", true),
+        secret("req_key", true),
+        secret("req_salt", true),
+        secrets("res_key"),
+        secrets("res_salt"),
+        secret("req_hash_key", true),
+        secrets("res_hash_key"),
+        secret("api_secret", false),
+        flag("auth_bearer", false),
+        text(
+            "product",
+            "NSE",
+            Kind::Free("a product name of 1 to 50 characters"),
+        ),
+        derived("proxy", "none", Kind::Url),
+    ],
+};
+
+const ATOM_URL: Section = Section {
+    path: "atom.url",
+    many: false,
+    keys: &[
+        atom_url("auth"),
+        atom_url("status"),
+        atom_url("refund"),
+        atom_url("refund_status"),
+        atom_url("checkout_js"),
+    ],
+};
+
+const ATOM_MESSAGES: Section = Section {
+    path: "atom.messages",
+    many: false,
+    keys: &[
+        choice("auth_amount_style", "string", &["string", "number"]),
+        choice("amount_style", "fixed2", &["fixed2", "minimal"]),
+        choice("status_api", "txnverification", &["txnverification", "v2"]),
+        choice("status_password_encoding", "plain", &["plain", "base64"]),
+        choice("refund_password_encoding", "plain", &["plain", "base64"]),
+        flag("vary_prefix", false),
+    ],
+};
+
+const ATOM_CALLS: Section = Section {
+    path: "atom.calls",
+    many: false,
+    keys: &[
+        call_ms("connect_timeout_ms", 3_000),
+        call_ms("auth_timeout_ms", 15_000),
+        call_ms("status_timeout_ms", 10_000),
+        call_ms("refund_timeout_ms", 30_000),
+        call_ms("refund_status_timeout_ms", 10_000),
+        call_ms("auth_deadline_ms", 20_000),
+        call_ms("deadline_ms", 60_000),
+        integer("tries_max", 3, 1, 3, "tries"),
+        integer("backoff_base_ms", 500, 1, 60_000, "ms"),
+        integer("backoff_max_ms", 8_000, 1, 60_000, "ms"),
+    ],
+};
+
+const ATOM_BREAKER: Section = Section {
+    path: "atom.breaker",
+    many: false,
+    keys: &[
+        integer("errors_in_row", 5, 1, 1_000, "errors"),
+        integer("window_ms", 30_000, 1_000, 600_000, "ms"),
+        integer("window_calls_min", 20, 1, 100_000, "calls"),
+        integer("open_ms", 15_000, 100, 600_000, "ms"),
+    ],
+};

@@ -1,0 +1,395 @@
+//! The values of the configuration in their types, and the relations between them.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::Problem;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::read::Filled;
+use super::secrets::SecretPlace;
+use crate::atom::settings::{AtomSecrets, AtomSettings, KeyAndSalt, SettingsError};
+use crate::logging::LogSettings;
+use crate::secret::Secret;
+use crate::store::StoreSettings;
+
+/// The keys of `[atom]` that name secrets.
+const ATOM_SECRETS: [&str; 8] = [
+    "password",
+    "req_key",
+    "req_salt",
+    "res_key",
+    "res_salt",
+    "req_hash_key",
+    "res_hash_key",
+    "api_secret",
+];
+
+/// The tables in `[atom]`.
+const ATOM_TABLES: [&str; 4] = ["url", "messages", "calls", "breaker"];
+
+/// A checked configuration with its secrets.
+#[derive(Clone)]
+pub struct Config {
+    /// Where relative paths start.
+    pub base: PathBuf,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// Where orders lie: `sqlite:PATH` or `postgres://...`. It may hold a password: this type has no `Debug`.
+    pub store_url: String,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[http]`.
+    pub http: HttpSettings,
+    /// `[http.limits]`.
+    pub limits: LimitSettings,
+    /// `[callback]`.
+    pub callback: CallbackSettings,
+    /// `[[merchant]]`.
+    pub merchants: Vec<MerchantSettings>,
+    /// `[atom]` and the tables in it.
+    pub atom: AtomSettings,
+    /// What `[atom]` names and does not hold.
+    pub atom_secrets: AtomSecrets,
+}
+
+/// `[http]`: where and how we listen.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// The address and port.
+    pub listen: SocketAddr,
+    /// How customers and merchants reach us from outside.
+    pub public_url: String,
+    /// How long a body may take to arrive.
+    pub body_timeout_s: u64,
+    /// How long running requests may take at the end.
+    pub shutdown_s: u64,
+    /// Who may read `/metrics`; empty for anybody.
+    pub metrics_allow: Vec<IpAddr>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+/// `[http.limits]`: rates per second, and bursts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Requests of one address.
+    pub address_rate: NonZeroU32,
+    /// Requests of one address at once.
+    pub address_burst: NonZeroU32,
+    /// Requests of one API key.
+    pub key_rate: NonZeroU32,
+    /// Requests of one API key at once.
+    pub key_burst: NonZeroU32,
+}
+
+/// `[callback]`: who may send callbacks, and how many.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallbackSettings {
+    /// Addresses that may send callbacks; empty for any.
+    pub allow_ips: Vec<IpAddr>,
+    /// Callbacks and returns of all addresses together, per second.
+    pub rate: NonZeroU32,
+    /// Callbacks and returns at once.
+    pub burst: NonZeroU32,
+}
+
+/// `[[merchant]]`: whose orders we take.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MerchantSettings {
+    /// The name in API keys and orders.
+    pub id: String,
+    /// Where customers may be sent back to.
+    pub return_origins: Vec<String>,
+}
+
+impl HttpSettings {
+    /// How long a body may take to arrive.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s)
+    }
+
+    /// How long running requests may take at the end.
+    pub fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_s)
+    }
+}
+
+/// Gives the tables of a sound file their types.
+///
+/// # Errors
+/// Every relation that does not hold, sorted by line.
+pub(super) fn build(filled: &[Filled], base: &Path, file: &str) -> Result<Config, Vec<Problem>> {
+    let mut builder = Builder {
+        filled,
+        base,
+        file,
+        problems: Vec::new(),
+    };
+    let config = builder.config();
+    let mut problems = builder.problems;
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => {
+            problems.sort_by_key(|problem| problem.line);
+            Err(problems)
+        }
+    }
+}
+
+struct Builder<'a> {
+    filled: &'a [Filled],
+    base: &'a Path,
+    file: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Builder<'a> {
+    fn config(&mut self) -> Option<Config> {
+        let merchants = self.all::<MerchantSettings>("merchant");
+        self.check_merchants(&merchants);
+        // Each part is taken before any is missed, so that all faults are told.
+        let (log, http) = (self.one("log"), self.one("http"));
+        let (limits, callback) = (self.one("http.limits"), self.one("callback"));
+        let store_url = self.store_url();
+        let store = self.part("store", &["url"], &[]);
+        let atom = self.part::<AtomSettings>("atom", &ATOM_SECRETS, &ATOM_TABLES);
+        let atom_secrets = self.atom_secrets();
+        if let (Some(atom), Some(secrets)) = (&atom, &atom_secrets)
+            && let Err(error) = atom.check(secrets)
+        {
+            self.refused_atom(&error);
+        }
+        Some(Config {
+            base: self.base.to_owned(),
+            log: log?,
+            store_url: store_url?,
+            store: store?,
+            http: http?,
+            limits: limits?,
+            callback: callback?,
+            merchants,
+            atom: atom?,
+            atom_secrets: atom_secrets?,
+        })
+    }
+
+    fn check_merchants(&mut self, merchants: &[MerchantSettings]) {
+        if merchants.is_empty() {
+            let message = "there is no merchant".to_owned();
+            self.bad(0, "merchant", message, "Add [[merchant]] with its id");
+        }
+        let mut seen = HashSet::new();
+        for (merchant, filled) in merchants.iter().zip(self.tables("merchant")) {
+            if !seen.insert(&merchant.id) {
+                let message = format!("\"{}\" appears twice", merchant.id);
+                let line = filled.line_of("id");
+                self.bad(
+                    line,
+                    "merchant.id",
+                    message,
+                    "Give each merchant its own id",
+                );
+            }
+        }
+    }
+
+    /// The address of the store; a relative file starts at the directory of the configuration.
+    fn store_url(&self) -> Option<String> {
+        let url = self.table("store")?.values.get("url")?.as_str()?;
+        Some(match url.strip_prefix("sqlite:") {
+            Some(path) => format!("sqlite:{}", self.base.join(path).display()),
+            None => url.to_owned(),
+        })
+    }
+
+    /// What the settings of Atom find wrong themselves, at the line of the key they name.
+    fn refused_atom(&mut self, error: &SettingsError) {
+        let text = error.to_string();
+        let named = text.split_whitespace().next().unwrap_or("atom");
+        let (path, key) = named.rsplit_once('.').unwrap_or(("atom", ""));
+        let line = self.table(path).map_or(0, |filled| filled.line_of(key));
+        let named = named.to_owned();
+        let message = text.trim_start_matches(&*named).trim_start().to_owned();
+        self.bad(
+            line,
+            &named,
+            message,
+            "Compare with commerce/commerced.sample.toml",
+        );
+    }
+
+    fn atom_secrets(&mut self) -> Option<AtomSecrets> {
+        let [password, req_key, req_salt, req_hash_key] =
+            ["password", "req_key", "req_salt", "req_hash_key"].map(|key| self.secret(key));
+        let [res_key, res_salt, res_hash_key] =
+            ["res_key", "res_salt", "res_hash_key"].map(|key| self.secrets("atom", key));
+        let api_secret = self.secret("api_secret");
+        if res_key.len() != res_salt.len() {
+            let line = self.table("atom")?.line_of("res_salt");
+            let message = format!("{} keys, but {} salts", res_key.len(), res_salt.len());
+            self.bad(
+                line,
+                "atom.res_salt",
+                message,
+                "Give one salt for each of res_key",
+            );
+        }
+        Some(AtomSecrets {
+            password: password?,
+            request_key: KeyAndSalt {
+                key: req_key?,
+                salt: req_salt?,
+            },
+            response_keys: res_key
+                .into_iter()
+                .zip(res_salt)
+                .map(|(key, salt)| KeyAndSalt { key, salt })
+                .collect(),
+            request_hash_key: req_hash_key?,
+            response_hash_keys: res_hash_key,
+            api_secret,
+        })
+    }
+
+    /// One secret of `[atom]`.
+    fn secret(&mut self, key: &str) -> Option<Secret> {
+        self.secrets("atom", key).pop()
+    }
+
+    /// The secrets that a key names, fetched from where they lie.
+    fn secrets(&mut self, path: &'static str, key: &str) -> Vec<Secret> {
+        let Some(filled) = self.table(path) else {
+            return Vec::new();
+        };
+        let places = match filled.values.get(key) {
+            Some(Value::String(place)) => vec![place.as_str()],
+            Some(Value::Array(places)) => places.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let mut found = Vec::new();
+        for place in places.into_iter().filter_map(SecretPlace::parse) {
+            match place.fetch(self.base) {
+                Ok(secret) => found.push(secret),
+                Err(error) => {
+                    let line = filled.line_of(key);
+                    let way_out = "Put the secret there, readable for this user only";
+                    self.bad(line, &format!("{path}.{key}"), error.to_string(), way_out);
+                }
+            }
+        }
+        found
+    }
+
+    fn tables(&self, path: &str) -> Vec<&'a Filled> {
+        self.filled.iter().filter(|f| f.path == path).collect()
+    }
+
+    fn table(&self, path: &str) -> Option<&'a Filled> {
+        self.filled.iter().find(|f| f.path == path)
+    }
+
+    fn one<T: DeserializeOwned>(&mut self, path: &'static str) -> Option<T> {
+        self.part(path, &[], &[])
+    }
+
+    fn all<T: DeserializeOwned>(&mut self, path: &'static str) -> Vec<T> {
+        let tables = self.tables(path).into_iter();
+        tables
+            .filter_map(|filled| self.typed(filled, filled.values.clone()))
+            .collect()
+    }
+
+    /// A table as the settings of a part, without the keys in `but`, and with the tables below it.
+    fn part<T: DeserializeOwned>(
+        &mut self,
+        path: &'static str,
+        but: &[&str],
+        below: &[&str],
+    ) -> Option<T> {
+        let filled = self.table(path)?;
+        let mut values = filled.values.clone();
+        values.retain(|key, _| !but.contains(&key));
+        for name in below {
+            let inner = self.table(&format!("{path}.{name}"))?;
+            values.insert((*name).to_owned(), Value::Table(inner.values.clone()));
+        }
+        self.typed(filled, values)
+    }
+
+    fn typed<T: DeserializeOwned>(&mut self, filled: &Filled, values: Table) -> Option<T> {
+        let found = values.try_into();
+        let refused = |error: toml::de::Error| {
+            let message = error.message().to_owned();
+            let way_out = "Compare with commerce/commerced.sample.toml";
+            self.bad(filled.line, filled.path, message, way_out);
+        };
+        found.map_err(refused).ok()
+    }
+
+    fn bad(&mut self, line: u32, key: &str, message: String, way_out: &str) {
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            line,
+            key: key.to_owned(),
+            message,
+            way_out: way_out.to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::super::keys::SECTIONS;
+    use super::super::rule::{Fallback, Rule};
+    use super::*;
+
+    /// The defaults of a part's own settings.
+    fn defaults(of: impl Serialize) -> Table {
+        Table::try_from(of).expect("settings are a table")
+    }
+
+    /// What the table of keys says is what the parts do when nobody configures them: same keys, same defaults.
+    #[test]
+    fn the_table_agrees_with_the_parts() {
+        let atom = defaults(AtomSettings::default());
+        let inner = |name: &str| atom[name].as_table().expect("a table").clone();
+        let parts = [
+            ("store", defaults(StoreSettings::default())),
+            ("atom", atom.clone()),
+            ("atom.url", inner("url")),
+            ("atom.messages", inner("messages")),
+            ("atom.calls", inner("calls")),
+            ("atom.breaker", inner("breaker")),
+        ];
+        for (path, part) in parts {
+            let section = SECTIONS.iter().find(|s| s.path == path).expect(path);
+            for (name, value) in part.iter().filter(|(_, value)| !value.is_table()) {
+                let key = section.keys.iter().find(|key| key.name == name);
+                let key = key.unwrap_or_else(|| panic!("{path}.{name} is not in the table"));
+                let default = match &key.rule {
+                    Rule::Integer { default, .. } => Value::from(*default),
+                    Rule::Flag { default } => Value::from(*default),
+                    Rule::Choice { default, .. } => Value::from(*default),
+                    Rule::Text {
+                        default: Fallback::Value(default),
+                        ..
+                    } => Value::from(*default),
+                    _ => continue,
+                };
+                assert_eq!(value, &default, "{path}.{name}");
+            }
+        }
+    }
+}

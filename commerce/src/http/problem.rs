@@ -1,0 +1,157 @@
+//! Errors as the caller sees them: `application/problem+json` (RFC 9457) with a `code` that programs can rely on.
+//!
+//! Every error that leaves the HTTP surface is one of these, those of the framework included; only the callback's answers
+//! are plain text, because Atom expects them so.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::request_id;
+
+/// One error answer.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    extra: Map<String, Value>,
+    retry_after_s: Option<u64>,
+}
+
+/// The codes of the HTTP surface itself, with their titles.
+const TITLES: [(&str, &str); 13] = [
+    ("bad_request", "The request cannot be read"),
+    ("validation_failed", "The request breaks a rule"),
+    ("unauthorized", "An API key is needed"),
+    ("forbidden", "This key may not do that"),
+    ("not_found", "There is no such thing"),
+    ("method_not_allowed", "The address knows other methods"),
+    ("not_acceptable", "Answers are JSON only"),
+    ("request_timeout", "The request took too long to arrive"),
+    ("body_too_large", "The body is too large"),
+    ("unsupported_media_type", "The body is of another kind"),
+    ("rate_limited", "Too many requests"),
+    ("internal_error", "Something broke on our side"),
+    ("not_ready", "The service is not ready"),
+];
+
+impl Problem {
+    /// An error of this status and code; `detail` is for people.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            extra: Map::new(),
+            retry_after_s: None,
+        }
+    }
+
+    /// 400: the request cannot be read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    /// 400 with the fields that break a rule.
+    pub fn invalid(field: &str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "validation_failed",
+            format!("{field}: {reason}"),
+        )
+        .with("fields", json!([{"field": field, "reason": reason}]))
+    }
+
+    /// 401: no key, or one that does not count.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Send Authorization: Bearer with a valid API key",
+        )
+    }
+
+    /// 403: the key's role does not reach that far.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// 429 with the time to wait.
+    pub fn rate_limited(wait_s: u64, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        problem.retry_after_s = Some(wait_s.max(1));
+        problem
+    }
+
+    /// 500; what happened stands in the log under the request's id.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "The log has the reason under this request's id",
+        )
+    }
+
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.extra.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn title(&self) -> String {
+        let known = TITLES.iter().find(|(code, _)| *code == self.code);
+        known.map_or_else(
+            || {
+                let mut words = self.code.replace('_', " ");
+                words[..1].make_ascii_uppercase();
+                words
+            },
+            |(_, title)| (*title).to_owned(),
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": format!("urn:sekisho:problem:{}", self.code),
+            "title": self.title(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Value::Object(members) = &mut body {
+            if let Some(id) = request_id::current() {
+                members.insert("request_id".to_owned(), Value::String(id));
+            }
+            members.extend(self.extra);
+        }
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
