@@ -1,0 +1,193 @@
+//! Alerts (`spec/frex.md` 9): what people must know of. The same alert of the same request folds into the open one, and it stays
+//! open until the cause is gone or an operator resolves it.
+
+use sqlx::AnyConnection;
+
+use super::model::words;
+
+words! {
+    /// What an alert is about.
+    AlertKind {
+        /// The agency refused a registration.
+        RegistrationRefused = "registration_refused",
+        /// Buyer data breaks the agency's limits; the order waits until it is corrected.
+        BuyerDataInvalid = "buyer_data_invalid",
+        /// The agency refused a change.
+        UpdateRefused = "update_refused",
+        /// The agency refused a cancel; money must be settled outside.
+        CancelRefused = "cancel_refused",
+        /// The agency refused to bill.
+        BillingRefused = "billing_refused",
+        /// The agency billed another amount than the order's.
+        BilledAmountMismatch = "billed_amount_mismatch",
+        /// The agency confirmed another amount than was sent.
+        AmountMismatch = "amount_mismatch",
+        /// Screening refused the buyer.
+        ScreeningNg = "screening_ng",
+        /// Screening waits for data of the buyer.
+        HoldNeedsData = "hold_needs_data",
+        /// Nobody knows whether a request was executed.
+        RequestUnknown = "request_unknown",
+        /// An accepted request has no outcome for too long.
+        ResultOverdue = "result_overdue",
+        /// A mutation waits too long to be sent.
+        StandbyOverdue = "standby_overdue",
+        /// A screening is held too long.
+        DelayOverdue = "delay_overdue",
+        /// The agency rejects our credentials.
+        AgencyAuth = "agency_auth",
+        /// A step failed as a whole, or our code failed on a row again and again.
+        StepFailed = "step_failed",
+        /// Another worker took over during a run.
+        LeaseLost = "lease_lost",
+        /// The agency's answer breaks the contract.
+        ContractViolation = "contract_violation",
+    }
+}
+
+words! {
+    /// How urgent an alert is.
+    Severity {
+        /// To be known.
+        Info = "info",
+        /// To be looked at today.
+        Warning = "warning",
+        /// Money may be wrong, or nothing moves: now.
+        Critical = "critical",
+    }
+}
+
+impl AlertKind {
+    /// How urgent it is. [`Alert::severity`] raises it for billing.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::ScreeningNg => Severity::Info,
+            Self::BilledAmountMismatch | Self::AgencyAuth | Self::LeaseLost => Severity::Critical,
+            _ => Severity::Warning,
+        }
+    }
+}
+
+/// Something to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Alert {
+    /// The order, empty = none in particular.
+    pub order_no: String,
+    /// The request, empty = none in particular.
+    pub request_key: String,
+    /// The agency's codes.
+    pub codes: Vec<String>,
+    /// What the reader needs to act; never buyer data.
+    pub detail: String,
+}
+
+impl Alert {
+    /// An alert of a request.
+    #[must_use]
+    pub fn of(key: &super::key::RequestKey, codes: &[String], detail: impl Into<String>) -> Self {
+        Self {
+            order_no: key.order_no.clone(),
+            request_key: key.to_string(),
+            codes: codes.to_vec(),
+            detail: detail.into(),
+        }
+    }
+
+    /// An alert of an order.
+    #[must_use]
+    pub fn of_order(order_no: &str, detail: impl Into<String>) -> Self {
+        Self {
+            order_no: order_no.to_owned(),
+            detail: detail.into(),
+            ..Self::default()
+        }
+    }
+
+    fn severity(&self, kind: AlertKind) -> Severity {
+        let billing = kind == AlertKind::RequestUnknown && self.request_key.contains(":BILLING_");
+        if billing {
+            Severity::Critical
+        } else {
+            kind.severity()
+        }
+    }
+}
+
+/// Raises an alert, or counts it on the open one.
+///
+/// # Errors
+/// The database's.
+pub async fn raise(
+    conn: &mut AnyConnection,
+    kind: AlertKind,
+    alert: &Alert,
+    id: String,
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    let codes = serde_json::Value::from(alert.codes.clone()).to_string();
+    sqlx::query(
+        "INSERT INTO frex_alert (id, kind, severity, order_no, request_key, codes, detail, first_seen, last_seen, count, resolved_at, resolved_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, 1, 0, '') \
+         ON CONFLICT (kind, order_no, request_key) WHERE resolved_at = 0 \
+         DO UPDATE SET last_seen = excluded.last_seen, count = frex_alert.count + 1, codes = excluded.codes, detail = excluded.detail",
+    )
+    .bind(id)
+    .bind(kind.as_str())
+    .bind(alert.severity(kind).as_str())
+    .bind(alert.order_no.as_str())
+    .bind(alert.request_key.as_str())
+    .bind(codes)
+    .bind(alert.detail.as_str())
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    log::warn!(
+        "frex: alert {kind}: order '{}', request '{}', codes {:?}: {}",
+        alert.order_no,
+        alert.request_key,
+        alert.codes,
+        alert.detail
+    );
+    Ok(())
+}
+
+/// Resolves the open alerts of a kind: those of one order, or those of no order in particular.
+///
+/// # Errors
+/// The database's.
+pub async fn resolve(
+    conn: &mut AnyConnection,
+    kind: AlertKind,
+    order_no: &str,
+    by: &str,
+    now: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE kind = $3 AND order_no = $4 AND resolved_at = 0")
+        .bind(now)
+        .bind(by)
+        .bind(kind.as_str())
+        .bind(order_no)
+        .execute(&mut *conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Resolves one open alert by its id. Says whether there was one.
+///
+/// # Errors
+/// The database's.
+pub async fn resolve_one(
+    conn: &mut AnyConnection,
+    id: &str,
+    by: &str,
+    now: i64,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE id = $3 AND resolved_at = 0")
+        .bind(now)
+        .bind(by)
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}

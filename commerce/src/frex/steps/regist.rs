@@ -1,0 +1,278 @@
+//! Phase *regist*: finds the orders that need a step and writes the intent (`spec/frex.md` 4).
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
+
+use super::condition::{self, Latest, Term};
+use super::effect::{self, Facts};
+use super::group::{self, Work};
+use super::payload;
+use super::table::{Branch, Step};
+use crate::frex::agency::limits;
+use crate::frex::alert::{self, Alert, AlertKind};
+use crate::frex::error::FrexError;
+use crate::frex::key::{RequestKey, RequestType};
+use crate::frex::model::{Order, Pair, Request, StateInfo};
+use crate::frex::tables;
+use crate::frex::worker::Run;
+use crate::store::Tx;
+
+/// Place of a page: what was placed after this comes next.
+pub type Cursor = (i64, String);
+
+/// The SQL that selects a page of a branch: `$1` now, `$2` and `$3` the cursor, `$4` the number of rows.
+#[must_use]
+pub fn select_sql(branch: &Branch, run: &Run<'_>) -> String {
+    let terms: Vec<String> = branch
+        .when
+        .iter()
+        .map(|term| term.sql(run.settings()))
+        .collect();
+    let terms = terms.join(" AND ");
+    let begins = branch.when.iter().any(|term| matches!(term, Term::NoState));
+    let cancelled = branch
+        .when
+        .iter()
+        .any(|term| matches!(term, Term::Order(crate::frex::model::StrState::Del)));
+    // On SQLite a CROSS JOIN keeps the order of the tables: each select walks the partial index made for it.
+    let (from, by) = match (begins, cancelled) {
+        (true, _) => ("frex_order o WHERE", "o.created_at, o.order_no"),
+        (false, true) => (
+            "frex_order o CROSS JOIN frex_state_info s WHERE s.order_no = o.order_no AND",
+            "o.created_at, o.order_no",
+        ),
+        (false, false) => (
+            "frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no AND s.result_state <> 'CANCEL' AND",
+            "s.created_at, s.order_no",
+        ),
+    };
+    format!(
+        "SELECT o.created_at, o.order_no FROM {from} CAST($1 AS BIGINT) >= 0 AND {terms} AND ({by}) > ($2, $3) ORDER BY {by} LIMIT $4"
+    )
+}
+
+/// Reads a page of candidates.
+///
+/// # Errors
+/// The database's.
+pub async fn page(
+    run: &Run<'_>,
+    branch: &Branch,
+    after: &Cursor,
+) -> Result<Vec<Cursor>, FrexError> {
+    let sql = select_sql(branch, run);
+    let rows = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(run.now())
+        .bind(after.0)
+        .bind(after.1.as_str())
+        .bind(i64::from(run.settings().page_rows))
+        .fetch_all(run.store().pool())
+        .await?;
+    Ok(rows)
+}
+
+/// What came of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// The intent is written.
+    Asked,
+    /// The order is closed without a call.
+    Closed,
+    /// It no longer needs the step, or cannot take it.
+    Passed,
+}
+
+struct Intent<'a> {
+    step: &'a Step,
+    branch: &'a Branch,
+}
+
+struct Loaded {
+    pairs: HashMap<String, Pair>,
+    latest: HashMap<String, Latest>,
+    sealed: HashMap<String, String>,
+}
+
+/// Writes the intents of a page.
+///
+/// # Errors
+/// No item can be done.
+pub async fn intents(
+    run: &Run<'_>,
+    step: &Step,
+    branch: &Branch,
+    page: &[Cursor],
+) -> Result<Vec<Result<Registered, FrexError>>, FrexError> {
+    group::all(run, &Intent { step, branch }, page).await
+}
+
+/// The types whose latest requests a step looks at.
+fn looked_at(step: &Step) -> impl Iterator<Item = RequestType> {
+    let registration = (step.kind == RequestType::DeleteReg).then_some(RequestType::OrderReg);
+    [Some(step.kind), step.of, registration]
+        .into_iter()
+        .flatten()
+}
+
+#[async_trait]
+impl Work for Intent<'_> {
+    type Item = Cursor;
+    type Loaded = Loaded;
+    type Out = Registered;
+
+    async fn load(
+        &self,
+        _run: &Run<'_>,
+        tx: &mut Tx,
+        items: &[Cursor],
+    ) -> Result<Loaded, FrexError> {
+        let order_nos: Vec<&str> = items.iter().map(|item| item.1.as_str()).collect();
+        let pairs = tables::pairs(tx, &order_nos).await?;
+        let mut latest: HashMap<String, Latest> = HashMap::new();
+        let mut sealed = HashMap::new();
+        if self.step.kind == RequestType::OrderReg {
+            sealed = tables::sealed(tx.conn(), &order_nos).await?;
+        } else {
+            for kind in looked_at(self.step) {
+                for (order_no, request) in tables::latest(tx.conn(), &order_nos, kind).await? {
+                    latest.entry(order_no).or_default().insert(kind, request);
+                }
+            }
+        }
+        Ok(Loaded {
+            pairs,
+            latest,
+            sealed,
+        })
+    }
+
+    async fn one(
+        &self,
+        run: &Run<'_>,
+        tx: &mut Tx,
+        item: &Cursor,
+        loaded: &mut Loaded,
+    ) -> Result<Registered, FrexError> {
+        let order_no = item.1.as_str();
+        let none = Latest::new();
+        let latest = loaded.latest.get(order_no).unwrap_or(&none);
+        let Some(pair) = loaded.pairs.get(order_no) else {
+            return Ok(Registered::Passed);
+        };
+        if !condition::all_hold(self.branch.when, pair, latest, run.settings(), run.now()) {
+            return Ok(Registered::Passed);
+        }
+        if self.step.kind == RequestType::OrderReg
+            && !buyer_is_sound(run, tx, &pair.order, loaded.sealed.get(order_no)).await?
+        {
+            return Ok(Registered::Passed);
+        }
+        self.write(run, tx, pair, latest).await
+    }
+
+    fn points(&self) -> (&'static str, &'static str) {
+        (self.step.points.regist, self.step.points.registered)
+    }
+}
+
+impl Intent<'_> {
+    async fn write(
+        &self,
+        run: &Run<'_>,
+        tx: &mut Tx,
+        pair: &Pair,
+        latest: &Latest,
+    ) -> Result<Registered, FrexError> {
+        let order_no = &pair.order.order_no;
+        match &pair.info {
+            None => tables::insert_state(tx.conn(), &StateInfo::new(&pair.order)).await?,
+            Some(before) if !self.branch.set.is_empty() => {
+                let mut changed = pair.clone();
+                effect::apply(
+                    self.branch.set,
+                    &mut changed,
+                    &Facts {
+                        now: run.now(),
+                        ..Facts::default()
+                    },
+                );
+                let after = changed.info.as_ref().expect("it was there");
+                tables::save_state(tx.conn(), before, after).await?;
+            }
+            Some(_) => {}
+        }
+        if !self.branch.asks {
+            alert::resolve(
+                tx.conn(),
+                AlertKind::RegistrationRefused,
+                order_no,
+                "cancelled",
+                run.now(),
+            )
+            .await?;
+            return Ok(Registered::Closed);
+        }
+        let request = self.request(run, order_no, latest);
+        tables::insert_request(tx.conn(), &request).await?;
+        Ok(Registered::Asked)
+    }
+
+    /// A result row takes number and acceptance number of its mutation; every other row counts up.
+    fn request(&self, run: &Run<'_>, order_no: &str, latest: &Latest) -> Request {
+        let of = self.step.of.and_then(|of| latest.get(&of));
+        let seq = match of {
+            Some(reg) => reg.key.seq,
+            None => latest
+                .get(&self.step.kind)
+                .map_or(0, |last| last.key.seq + 1),
+        };
+        let mut request = Request::new(
+            run.id(),
+            RequestKey::new(order_no, self.step.kind, seq),
+            run.now(),
+        );
+        if let Some(reg) = of {
+            request.accept_no.clone_from(&reg.accept_no);
+        }
+        request
+    }
+}
+
+/// Whether an order may be registered. If not, it is left out until the shop corrects it, and people are told.
+async fn buyer_is_sound(
+    run: &Run<'_>,
+    tx: &mut Tx,
+    order: &Order,
+    sealed: Option<&String>,
+) -> Result<bool, FrexError> {
+    let user = payload::user_info(run.vault(), &order.order_no, sealed)?;
+    let goods = payload::goods(order)?;
+    let checked = limits::buyer(&user.buyer)
+        .and_then(|()| limits::delivery(&user.delivery))
+        .and_then(|()| {
+            limits::goods(
+                order.amount,
+                &goods.transaction_details,
+                &goods.tax_rate_summaries,
+            )
+        });
+    let Err(problem) = checked else {
+        return Ok(true);
+    };
+    tables::save_buyer(tx.conn(), &order.order_no, None, false, run.now()).await?;
+    let alert = Alert::of_order(
+        &order.order_no,
+        format!("not registered: {problem}; correct the buyer data"),
+    );
+    alert::raise(
+        tx.conn(),
+        AlertKind::BuyerDataInvalid,
+        &alert,
+        run.id(),
+        run.now(),
+    )
+    .await?;
+    Ok(false)
+}

@@ -1,0 +1,89 @@
+//! The end of a run: what has waited too long is told (`spec/frex.md` 11).
+
+use sqlx::AssertSqlSafe;
+
+use super::alert::{self, Alert, AlertKind};
+use super::error::FrexError;
+use super::key::RequestKey;
+use super::lease;
+use super::settings::{WorkerSettings, ms};
+use super::worker::Run;
+
+/// A way of waiting too long.
+struct Overdue {
+    kind: AlertKind,
+    /// The requests `r` that wait so; `$1` is the time before which they began to.
+    sql: &'static str,
+    limit_s: fn(&WorkerSettings) -> u64,
+    detail: &'static str,
+}
+
+const OVERDUE: [Overdue; 4] = [
+    Overdue {
+        kind: AlertKind::StandbyOverdue,
+        sql: "r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG') AND r.state = 'STANDBY' AND r.created_at <= $1",
+        limit_s: |settings| settings.standby_overdue_s,
+        detail: "waits too long to be sent",
+    },
+    Overdue {
+        kind: AlertKind::ResultOverdue,
+        sql: "r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT') AND r.state = 'STANDBY' AND r.created_at <= $1",
+        limit_s: |settings| settings.result_overdue_s,
+        detail: "accepted, and no outcome for too long",
+    },
+    Overdue {
+        kind: AlertKind::DelayOverdue,
+        sql: "r.type = 'AUTHORIZE_RESULT' AND r.state = 'STANDBY' AND r.created_at <= $1",
+        limit_s: |settings| settings.hold_overdue_s,
+        detail: "screening takes too long",
+    },
+    Overdue {
+        kind: AlertKind::RequestUnknown,
+        sql: "r.state = 'UNKNOWN' AND r.sent_at <= $1",
+        limit_s: |settings| settings.quiet_s * 6,
+        detail: "outcome unknown for too long; ask the agency and decide",
+    },
+];
+
+/// Most alerts of a kind raised by one run; the others follow when these are dealt with.
+const ALERTS_MAX: i64 = 100;
+
+/// Raises an alert for each request that waits too long and has none open.
+///
+/// # Errors
+/// The database's, or the lease was taken over.
+pub async fn overdue(run: &Run<'_>) -> Result<(), FrexError> {
+    for row in OVERDUE {
+        let before = run.now() - ms((row.limit_s)(run.settings()));
+        let sql = format!(
+            "SELECT r.request_key FROM frex_request r WHERE r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND {} \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = r.order_no AND a.resolved_at = 0 AND a.kind = '{}' \
+             AND a.request_key = r.request_key) ORDER BY r.created_at, r.request_key LIMIT {ALERTS_MAX}",
+            row.sql, row.kind
+        );
+        let keys: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(before)
+            .fetch_all(run.store().pool())
+            .await?;
+        if keys.is_empty() {
+            continue;
+        }
+        let mut tx = run.begin().await?;
+        lease::guard(&mut tx, run.fence).await?;
+        for key in &keys {
+            let order_no = key
+                .parse::<RequestKey>()
+                .map(|key| key.order_no)
+                .unwrap_or_default();
+            let alert = Alert {
+                order_no,
+                request_key: key.clone(),
+                codes: Vec::new(),
+                detail: row.detail.to_owned(),
+            };
+            alert::raise(tx.conn(), row.kind, &alert, run.id(), run.now()).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
