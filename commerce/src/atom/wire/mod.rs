@@ -15,3 +15,14 @@ pub mod reply;
 pub mod request;
 mod shape;
 pub mod sign;
+
+#[cfg(test)]
+mod callback_tests;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod reply_tests;
+#[cfg(test)]
+mod test_keys;
+#[cfg(test)]
+mod vector_tests;
