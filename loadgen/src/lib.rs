@@ -5,4 +5,5 @@
 pub mod atom;
 pub mod books;
 pub mod centre;
+pub mod frex;
 pub mod run;

@@ -17,6 +17,8 @@ pub enum CentreCommand {
     Cafis(Box<CafisArgs>),
     /// The Atom payment gateway: token issue, hosted page, callbacks, status and refunds, with faults on order
     Atom(Box<crate::atom::sim::cli::AtomArgs>),
+    /// The deferred-payment agency: acceptance numbers and the public interface, with faults on order
+    Frex(Box<crate::frex::cli::FrexArgs>),
 }
 
 /// Options of `loadgen centre cafis`.
@@ -220,7 +222,7 @@ fn of_daemon_line(line: &::config::Line) -> Result<LineConfig, LineError> {
     })
 }
 
-/// Plays a centre until SIGINT, SIGTERM or, with CAFIS, the order `quit`; the CAFIS centre then writes its ledger.
+/// Plays a centre until SIGINT, SIGTERM or, with CAFIS, the order `quit`; the CAFIS centre and the agency then write their ledger.
 ///
 /// # Errors
 /// One sentence for the operator.
@@ -228,6 +230,7 @@ pub fn run(command: CentreCommand) -> Result<(), String> {
     match command {
         CentreCommand::Cafis(args) => run_cafis(&args),
         CentreCommand::Atom(args) => crate::atom::sim::cli::run(&args),
+        CentreCommand::Frex(args) => crate::frex::cli::run(&args),
     }
 }
 
