@@ -46,6 +46,8 @@ pub enum Policy {
     Checkout {
         /// Origins of the gateway's script and windows.
         hosts: Vec<String>,
+        /// Origin of the return URL, to which the gateway's script sends the customer's browser back.
+        back: String,
     },
 }
 
@@ -162,10 +164,10 @@ impl Policy {
         let common = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'self'; img-src 'self'";
         match self {
             Policy::Closed => format!("{common}; form-action 'self'"),
-            Policy::Checkout { hosts } => {
+            Policy::Checkout { hosts, back } => {
                 let hosts = hosts.join(" ");
                 format!(
-                    "{common} {hosts}; script-src 'self' {hosts}; frame-src {hosts}; connect-src {hosts}; form-action 'self' {hosts}"
+                    "{common} {hosts}; script-src 'self' {hosts}; frame-src {hosts}; connect-src {hosts}; form-action 'self' {hosts} {back}"
                 )
             }
         }
@@ -212,7 +214,9 @@ pub enum Tone {
 }
 
 impl Tone {
-    fn class(self) -> &'static str {
+    /// The class in the style sheet.
+    #[must_use]
+    pub fn class(self) -> &'static str {
         match self {
             Tone::Good => "good",
             Tone::Busy => "busy",
@@ -244,8 +248,10 @@ pub fn hidden(name: &str, value: &str) -> Markup {
 /// A field of a form with its label, an optional hint, and what is wrong with its value.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Input<'a> {
-    /// Name in the form; the ids are made of it.
+    /// Name in the form.
     pub name: &'a str,
+    /// Its id, for pages with several fields of one name; the name if empty.
+    pub id: &'a str,
     /// The words above the field.
     pub label: &'a str,
     /// `text`, `email`, `tel`, `password`, ...
@@ -269,12 +275,17 @@ impl Input<'_> {
     #[must_use]
     pub fn html(&self) -> Markup {
         let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let note = format!("{}-note", self.name);
+        let id = if self.id.is_empty() {
+            self.name
+        } else {
+            self.id
+        };
+        let note = format!("{id}-note");
         let noted = !(self.hint.is_empty() && self.error.is_empty());
         html! {
             div.field.wrong[!self.error.is_empty()] {
-                label for=(self.name) { (self.label) @if self.optional { " " span.dim { "(optional)" } } }
-                input id=(self.name) name=(self.name) type=(self.kind) value=(self.value)
+                label for=(id) { (self.label) @if self.optional { " " span.dim { "(optional)" } } }
+                input id=(id) name=(self.name) type=(self.kind) value=(self.value)
                     inputmode=[filled(self.keyboard)] autocomplete=[filled(self.autocomplete)]
                     aria-invalid=[(!self.error.is_empty()).then_some("true")]
                     aria-describedby=[noted.then_some(&note)] required[!self.optional];
@@ -364,6 +375,7 @@ mod tests {
         .header();
         assert!(open.contains("script-src 'self' https://pay.example;"));
         assert!(open.contains("frame-src https://pay.example;"));
+        assert!(open.ends_with("form-action 'self' https://pay.example https://shop.example"));
         assert!(!open.contains("unsafe") && !closed.contains("unsafe"));
     }
 }

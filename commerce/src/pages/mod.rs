@@ -8,5 +8,7 @@ pub mod assets;
 pub mod form;
 pub mod look;
 pub mod order;
+pub mod session;
 pub mod shop;
 pub mod text;
+pub mod words;

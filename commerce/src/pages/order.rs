@@ -1,11 +1,15 @@
 //! An order as the API answers it (`spec/atom.md` 15.3), read back for the pages.
 //!
-//! The pages speak to the flow through the same JSON that merchants get, so they cannot show what the API would not say. Members
-//! that only some answers carry are optional.
+//! The pages speak to the flow through the same JSON that merchants get, so state and amounts are the ones the API shows. What
+//! the API does not repeat to the merchant, such as the reference, is added from the order's row.
 
 use serde::Deserialize;
+use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::look::Tone;
+use crate::clock::rfc3339;
+use crate::store::StoreError;
 
 /// One order.
 #[derive(Clone, Default, Debug, Deserialize)]
@@ -13,8 +17,12 @@ use super::look::Tone;
 pub struct Order {
     /// Its id.
     pub order_id: String,
+    /// Whose order it is.
+    pub merchant_id: String,
     /// The merchant's own reference.
     pub merchant_order_ref: String,
+    /// Who ordered, as the merchant names them.
+    pub user_id: String,
     /// Status of `spec/atom.md` 10.1.
     pub status: String,
     /// Why it has this status, if that is not plain.
@@ -45,6 +53,23 @@ pub struct Order {
     pub refunds: Vec<Refund>,
     /// Kinds of the issues that hold it.
     pub holds: Vec<String>,
+}
+
+impl Order {
+    /// Adds what stands in the order's row only.
+    ///
+    /// # Errors
+    /// The row has other columns.
+    pub fn add(&mut self, row: &AnyRow) -> Result<(), StoreError> {
+        let text = |column: &str| row.try_get::<Option<String>, _>(column);
+        self.merchant_id = row.try_get("merchant_id")?;
+        self.merchant_order_ref = row.try_get("merchant_order_ref")?;
+        self.user_id = text("user_id")?.unwrap_or_default();
+        self.status_reason = text("status_reason")?;
+        self.created_at = Some(rfc3339(row.try_get("created_at")?));
+        self.expires_at = Some(rfc3339(row.try_get("expires_at")?));
+        Ok(())
+    }
 }
 
 /// One payment attempt.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::pages::form::Fields;
-use crate::pages::look::{Input, Tone, badge, nothing, time_tag};
+use crate::pages::look::{Tone, badge, nothing, time_tag};
 use crate::pages::order::tone;
 use crate::pages::text::{Zone, money};
 
@@ -150,16 +150,12 @@ fn typed(name: &str, label: &str, value: &str) -> Markup {
     } else {
         "text"
     };
-    Input {
-        name,
-        label,
-        kind,
-        value,
-        autocomplete: "off",
-        optional: true,
-        ..Input::default()
+    html! {
+        div.field {
+            label for=(name) { (label) }
+            input id=(name) name=(name) type=(kind) value=(value) autocomplete="off";
+        }
     }
-    .html()
 }
 
 fn chosen(name: &str, label: &str, choices: &[&str], value: &str) -> Markup {

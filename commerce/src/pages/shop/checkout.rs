@@ -50,7 +50,19 @@ pub fn checkout(shop: &ShopSettings, order_id: &str, checkout: &Checkout) -> Pag
     };
     let mut hosts: Vec<String> = origin(&checkout.script).into_iter().collect();
     hosts.extend(shop.frame_hosts.iter().cloned());
-    shop_page(shop, "Payment", body).policy(Policy::Checkout { hosts })
+    let back = back(checkout.options.get()).unwrap_or_default();
+    shop_page(shop, "Payment", body).policy(Policy::Checkout { hosts, back })
+}
+
+/// The origin of the options' return URL.
+fn back(options: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Options {
+        return_url: String,
+    }
+    let options: Options = serde_json::from_str(options).ok()?;
+    origin(&options.return_url)
 }
 
 #[cfg(test)]

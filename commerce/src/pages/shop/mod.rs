@@ -5,6 +5,8 @@
 
 pub mod basket;
 pub mod checkout;
+pub mod customer;
 pub mod settings;
 pub mod stage;
 pub mod view;
+pub mod visitor;

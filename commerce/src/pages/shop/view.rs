@@ -3,24 +3,12 @@
 use maud::{Markup, html};
 
 use super::basket::{Basket, QUANTITY_MAX, field};
+use super::customer::Customer;
 use super::settings::ShopSettings;
 use super::stage::Stage;
 use crate::pages::look::{Chrome, Input, Page, Tone, code, facts, hidden, notice, text, time_tag};
 use crate::pages::order::Order;
 use crate::pages::text::{Zone, money};
-
-/// What the customer typed about themselves, and what is wrong with it.
-#[derive(Clone, Default, Debug)]
-pub struct Customer {
-    /// E-mail address.
-    pub email: String,
-    /// Mobile number.
-    pub mobile: String,
-    /// Words beside the e-mail field; empty if it is in order.
-    pub email_error: &'static str,
-    /// Words beside the mobile field; empty if it is in order.
-    pub mobile_error: &'static str,
-}
 
 fn chrome(shop: &ShopSettings) -> Chrome {
     Chrome::Shop {
