@@ -7,6 +7,7 @@
 
 pub mod agency;
 pub mod alert;
+pub mod decide;
 pub mod error;
 pub mod key;
 pub mod lease;
@@ -14,9 +15,11 @@ pub mod model;
 pub mod report;
 mod runs;
 pub mod settings;
+pub mod shop;
 pub mod steps;
 mod sweep;
 pub mod tables;
 pub mod transitions;
 pub mod vault;
+pub mod view;
 pub mod worker;

@@ -433,3 +433,15 @@ pub async fn save_faults(
         .await?;
     Ok(one(&done, "frex_request", &before.key.to_string())?)
 }
+
+/// Makes a request due.
+pub async fn make_due(conn: &mut AnyConnection, request: &Request) -> Result<(), FrexError> {
+    sqlx::query(
+        "UPDATE frex_request SET next_attempt_at = $1, tries = 0, misses = 0 WHERE id = $2",
+    )
+    .bind(request.next_attempt_at)
+    .bind(request.id.as_str())
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,623 @@
+//! What operators decide by hand (`spec/frex.md` 12): requests whose outcome nobody knows, and orders that need a way on.
+//!
+//! Each decision is one transaction, is written to `frex_decision` with who made it and why, and obeys the same state machines as
+//! the worker. That a billing request never arrived must be said by two operators.
+
+use super::alert::{self, AlertKind};
+use super::error::FrexError;
+use super::key::{RequestKey, RequestType};
+use super::model::{
+    BillingState, Order, Pair, RegState, Request, RequestState, ResultState, StateInfo, StrState,
+    words,
+};
+use super::shop::{Shop, ShopError};
+use super::steps::effect::{self, Facts};
+use super::steps::payload;
+use super::steps::table::step_of;
+use super::tables;
+use crate::id;
+use crate::store::Tx;
+
+words! {
+    /// A decision about a request.
+    RequestAction {
+        /// Ask the agency again what became of it.
+        RetryLookup = "retry_lookup",
+        /// The agency says that it accepted it.
+        ConfirmAccepted = "confirm_accepted",
+        /// The agency says that it never received it: send it again.
+        ConfirmNotReceived = "confirm_not_received",
+        /// It is settled outside: take it as refused.
+        Close = "close",
+    }
+}
+
+words! {
+    /// A decision about an order.
+    OrderAction {
+        /// Register again after a refusal.
+        RetryRegistration = "retry_registration",
+        /// Bill again after a refusal.
+        RetryBilling = "retry_billing",
+        /// Take back the change that the agency refused.
+        RevertAmount = "revert_amount",
+        /// Take the amount that the agency confirmed.
+        AcceptAgencyAmount = "accept_agency_amount",
+        /// Ask again for the cancel that the agency refused.
+        ClearDeleteRejected = "clear_delete_rejected",
+    }
+}
+
+/// Who decides, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Decider<'a> {
+    /// The operator.
+    pub operator: &'a str,
+    /// The reason; never buyer data.
+    pub note: &'a str,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// It is done.
+    Done,
+    /// It waits for a second operator.
+    NeedsSecond,
+}
+
+/// Why a decision is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// There is no such request.
+    #[error("there is no request {key}")]
+    NoRequest {
+        /// The key.
+        key: String,
+    },
+    /// The decision does not fit.
+    #[error("{action} does not fit {subject}: {why}")]
+    NotFitting {
+        /// The decision.
+        action: &'static str,
+        /// The request or order.
+        subject: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// The acceptance number is missing or none.
+    #[error(
+        "confirm_accepted needs the agency's acceptance number: 1 to 40 letters, digits or '-'"
+    )]
+    AcceptNo,
+    /// The order's side.
+    #[error(transparent)]
+    Shop(#[from] ShopError),
+}
+
+impl DecideError {
+    /// The code in answers.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoRequest { .. } => "not_found",
+            Self::NotFitting { .. } => "decision_not_fitting",
+            Self::AcceptNo => "accept_no_missing",
+            Self::Shop(error) => error.code(),
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::NoRequest { .. } => 404,
+            Self::NotFitting { .. } => 409,
+            Self::AcceptNo => 422,
+            Self::Shop(error) => error.status(),
+        }
+    }
+}
+
+impl From<FrexError> for DecideError {
+    fn from(error: FrexError) -> Self {
+        Self::Shop(error.into())
+    }
+}
+
+impl From<sqlx::Error> for DecideError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Shop(error.into())
+    }
+}
+
+/// What a decision about a request works on.
+struct Subject {
+    pair: Pair,
+    info: StateInfo,
+    row: Request,
+    /// For a question: the mutation whose outcome it fetches.
+    reg: Option<Request>,
+    now: i64,
+}
+
+impl Shop {
+    /// Decides about a request.
+    ///
+    /// # Errors
+    /// See [`DecideError`].
+    pub async fn resolve_request(
+        &self,
+        key: &str,
+        action: RequestAction,
+        accept_no: Option<&str>,
+        by: Decider<'_>,
+    ) -> Result<Decided, DecideError> {
+        let no_request = || DecideError::NoRequest {
+            key: key.to_owned(),
+        };
+        let parsed: RequestKey = key.parse().map_err(|_| no_request())?;
+        let (mut tx, pair, _) = self.taken(&parsed.order_no).await?;
+        let row = tables::request(tx.conn(), key)
+            .await?
+            .ok_or_else(no_request)?;
+        let info = pair.info.clone().ok_or_else(no_request)?;
+        let reg = match step_of(parsed.kind).of {
+            Some(of) => {
+                let reg = RequestKey::new(&parsed.order_no, of, parsed.seq).to_string();
+                tables::request(tx.conn(), &reg).await?
+            }
+            None => None,
+        };
+        let newest = tables::latest(tx.conn(), &[&parsed.order_no], parsed.kind)
+            .await?
+            .remove(&parsed.order_no);
+        let subject = Subject {
+            pair,
+            info,
+            row,
+            reg,
+            now: self.clock.now_ms(),
+        };
+        if newest.is_some_and(|newest| newest.key != subject.row.key) {
+            return Err(subject.misfit(action, "a later request of this type exists"));
+        }
+        let after = subject.next(action, accept_no)?;
+        let two =
+            action == RequestAction::ConfirmNotReceived && parsed.kind == RequestType::BillingReg;
+        if two && !self.seconded(&mut tx, key, action, by).await? {
+            self.commit(tx).await?;
+            return Ok(Decided::NeedsSecond);
+        }
+        subject.write(&mut tx, action, after).await?;
+        for kind in [
+            AlertKind::RequestUnknown,
+            AlertKind::ContractViolation,
+            AlertKind::StepFailed,
+            AlertKind::ResultOverdue,
+        ] {
+            alert::resolve(tx.conn(), kind, &parsed.order_no, by.operator, subject.now).await?;
+        }
+        self.note(&mut tx, key, action.as_str(), by).await?;
+        self.commit(tx).await?;
+        Ok(Decided::Done)
+    }
+
+    /// Whether another operator said the same before; if not, this one's word is kept.
+    async fn seconded(
+        &self,
+        tx: &mut Tx,
+        key: &str,
+        action: RequestAction,
+        by: Decider<'_>,
+    ) -> Result<bool, DecideError> {
+        let sql = "SELECT operator FROM frex_decision WHERE subject = $1 AND action = $2 AND state = 'PROPOSED'";
+        let first: Option<String> = sqlx::query_scalar(sql)
+            .bind(key)
+            .bind(action.as_str())
+            .fetch_optional(tx.conn())
+            .await?;
+        match first {
+            Some(first) if first != by.operator => {
+                sqlx::query("UPDATE frex_decision SET state = 'SECONDED' WHERE subject = $1 AND action = $2 AND state = 'PROPOSED'")
+                    .bind(key)
+                    .bind(action.as_str())
+                    .execute(tx.conn())
+                    .await?;
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+            None => {
+                self.note_as(tx, key, action.as_str(), by, "PROPOSED")
+                    .await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn note(
+        &self,
+        tx: &mut Tx,
+        subject: &str,
+        action: &str,
+        by: Decider<'_>,
+    ) -> Result<(), FrexError> {
+        self.note_as(tx, subject, action, by, "DONE").await
+    }
+
+    async fn note_as(
+        &self,
+        tx: &mut Tx,
+        subject: &str,
+        action: &str,
+        by: Decider<'_>,
+        state: &str,
+    ) -> Result<(), FrexError> {
+        let now = self.clock.now_ms();
+        sqlx::query("INSERT INTO frex_decision (id, subject, action, operator, note, state, decided_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(id::at("", now))
+            .bind(subject)
+            .bind(action)
+            .bind(by.operator)
+            .bind(by.note)
+            .bind(state)
+            .bind(now)
+            .execute(tx.conn())
+            .await?;
+        log::info!("frex: {action} of {subject} by '{}' ({state})", by.operator);
+        Ok(())
+    }
+
+    /// Decides about an order.
+    ///
+    /// # Errors
+    /// See [`DecideError`].
+    pub async fn resolve_order(
+        &self,
+        order_no: &str,
+        action: OrderAction,
+        by: Decider<'_>,
+    ) -> Result<Decided, DecideError> {
+        let (mut tx, pair, registration) = self.taken(order_no).await?;
+        let misfit = |why| DecideError::NotFitting {
+            action: action.as_str(),
+            subject: order_no.to_owned(),
+            why,
+        };
+        let info = pair
+            .info
+            .clone()
+            .ok_or_else(|| misfit("the worker has not begun with it"))?;
+        let now = self.clock.now_ms();
+        let resolved = match action {
+            OrderAction::RetryRegistration => {
+                let registration = registration.ok_or_else(|| misfit("it was never registered"))?;
+                if pair.order.state == StrState::Del
+                    || info.reg != RegState::Error
+                    || info.result != ResultState::Order
+                {
+                    return Err(misfit(
+                        "only an order whose registration was refused is registered again",
+                    ));
+                }
+                if registration.unclear {
+                    return Err(misfit(
+                        "nobody knows whether it is registered; decide about the request first",
+                    ));
+                }
+                let after = StateInfo {
+                    reg: RegState::Standby,
+                    accept_no: String::new(),
+                    ..info.clone()
+                };
+                tables::save_state(tx.conn(), &info, &after).await?;
+                let key =
+                    RequestKey::new(order_no, RequestType::OrderReg, registration.key.seq + 1);
+                tables::insert_request(tx.conn(), &Request::new(id::at("", now), key, now)).await?;
+                AlertKind::RegistrationRefused
+            }
+            OrderAction::RetryBilling => {
+                let bill = tables::latest(tx.conn(), &[order_no], RequestType::BillingReg)
+                    .await?
+                    .remove(order_no);
+                if info.billing != BillingState::Error || info.result != ResultState::Complete {
+                    return Err(misfit(
+                        "only an order whose billing was refused is billed again",
+                    ));
+                }
+                if bill.is_some_and(|bill| bill.unclear) {
+                    return Err(misfit(
+                        "nobody knows whether it is billed; decide about the request first",
+                    ));
+                }
+                let after = StateInfo {
+                    billing: BillingState::None,
+                    ..info.clone()
+                };
+                tables::save_state(tx.conn(), &info, &after).await?;
+                AlertKind::BillingRefused
+            }
+            OrderAction::RevertAmount => {
+                if info.rejected_amount.is_none()
+                    || info.billing != BillingState::None
+                    || info.result != ResultState::Complete
+                {
+                    return Err(misfit(
+                        "only a change that the agency refused is taken back, and only before billing",
+                    ));
+                }
+                self.revert(&mut tx, &pair.order, &info).await?;
+                AlertKind::UpdateRefused
+            }
+            OrderAction::AcceptAgencyAmount => {
+                if info.result != ResultState::Complete || info.billed_amount == pair.order.amount {
+                    return Err(misfit(
+                        "the agency has no other amount, or something is in progress",
+                    ));
+                }
+                let order = Order {
+                    amount: info.billed_amount,
+                    ..pair.order.clone()
+                };
+                tables::save_order(tx.conn(), &order).await?;
+                tables::save_state(
+                    tx.conn(),
+                    &info,
+                    &StateInfo {
+                        rejected_amount: None,
+                        ..info.clone()
+                    },
+                )
+                .await?;
+                alert::resolve(
+                    tx.conn(),
+                    AlertKind::BilledAmountMismatch,
+                    order_no,
+                    by.operator,
+                    now,
+                )
+                .await?;
+                alert::resolve(
+                    tx.conn(),
+                    AlertKind::UpdateRefused,
+                    order_no,
+                    by.operator,
+                    now,
+                )
+                .await?;
+                AlertKind::AmountMismatch
+            }
+            OrderAction::ClearDeleteRejected => {
+                if !info.delete_rejected || info.result != ResultState::Complete {
+                    return Err(misfit(
+                        "only a cancel that the agency refused is asked for again",
+                    ));
+                }
+                tables::save_state(
+                    tx.conn(),
+                    &info,
+                    &StateInfo {
+                        delete_rejected: false,
+                        ..info.clone()
+                    },
+                )
+                .await?;
+                AlertKind::CancelRefused
+            }
+        };
+        alert::resolve(tx.conn(), resolved, order_no, by.operator, now).await?;
+        self.note(&mut tx, order_no, action.as_str(), by).await?;
+        self.commit(tx).await?;
+        Ok(Decided::Done)
+    }
+
+    /// The order is again what the agency confirmed last, with the lines it had then.
+    async fn revert(
+        &self,
+        tx: &mut Tx,
+        order: &Order,
+        info: &StateInfo,
+    ) -> Result<(), DecideError> {
+        let requests = tables::requests_of(tx.conn(), &order.order_no).await?;
+        let mut confirmed = None;
+        for row in requests
+            .iter()
+            .rev()
+            .filter(|row| matches!(row.kind(), RequestType::OrderReg | RequestType::UpdateReg))
+        {
+            if row.state != RequestState::Complete {
+                continue;
+            }
+            let (amount, goods) = payload::frozen_goods(&self.vault, row)?;
+            if amount == info.billed_amount {
+                confirmed = Some(
+                    serde_json::to_string(&goods)
+                        .expect("texts and numbers are representable in JSON"),
+                );
+                break;
+            }
+        }
+        // An amount that we never sent has no lines of ours; the order keeps those it has.
+        let goods = confirmed.unwrap_or_else(|| order.goods.clone());
+        tables::save_order(
+            tx.conn(),
+            &Order {
+                amount: info.billed_amount,
+                goods,
+                ..order.clone()
+            },
+        )
+        .await?;
+        tables::save_state(
+            tx.conn(),
+            info,
+            &StateInfo {
+                rejected_amount: None,
+                ..info.clone()
+            },
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+impl Subject {
+    fn misfit(&self, action: RequestAction, why: &'static str) -> DecideError {
+        DecideError::NotFitting {
+            action: action.as_str(),
+            subject: self.row.key.to_string(),
+            why,
+        }
+    }
+
+    /// The request after the decision.
+    fn next(&self, action: RequestAction, accept_no: Option<&str>) -> Result<Request, DecideError> {
+        let mut after = self.row.clone();
+        (after.tries, after.misses, after.faults) = (0, 0, 0);
+        after.next_attempt_at = self.now;
+        let mutation = self.row.kind().is_mutation();
+        let open = matches!(self.row.state, RequestState::Unknown | RequestState::Error);
+        match action {
+            RequestAction::RetryLookup if mutation && open => {
+                after.state = RequestState::Unknown;
+                (after.unclear, after.done_at) = (false, 0);
+            }
+            RequestAction::RetryLookup if !mutation && self.row.state == RequestState::Error => {
+                after.state = RequestState::Standby;
+                after.done_at = 0;
+            }
+            RequestAction::RetryLookup if !mutation && self.row.state == RequestState::Standby => {}
+            RequestAction::ConfirmAccepted if mutation && open => {
+                let accept_no = accept_no
+                    .and_then(super::agency::AcceptNo::parse)
+                    .ok_or(DecideError::AcceptNo)?;
+                accept_no.as_str().clone_into(&mut after.accept_no);
+                after.state = RequestState::Complete;
+                (after.unclear, after.done_at) = (false, self.now);
+            }
+            RequestAction::ConfirmNotReceived
+                if mutation && self.row.state == RequestState::Unknown =>
+            {
+                after.state = RequestState::Standby;
+            }
+            RequestAction::Close if mutation && open => {
+                after.state = RequestState::Error;
+                (after.unclear, after.done_at) = (false, self.now);
+            }
+            RequestAction::Close
+                if !mutation
+                    && matches!(self.row.state, RequestState::Standby | RequestState::Error) =>
+            {
+                after.state = RequestState::Error;
+                after.done_at = self.now;
+            }
+            _ => return Err(self.misfit(action, "the request is in another state")),
+        }
+        Ok(after)
+    }
+
+    /// What the order's state becomes with it.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        action: RequestAction,
+        after: Request,
+    ) -> Result<(), DecideError> {
+        if after.state != self.row.state {
+            tables::save_request(tx.conn(), &self.row, &after).await?;
+        } else {
+            tables::save_faults(tx.conn(), &self.row, &after).await?;
+            tables::make_due(tx.conn(), &after).await?;
+        }
+        let mut info = self.info.clone();
+        match action {
+            RequestAction::Close if self.in_progress() => {
+                let mut pair = Pair {
+                    info: Some(info),
+                    ..self.pair.clone()
+                };
+                let requested_amount = self.reg.as_ref().map_or(self.row.amount, |reg| reg.amount);
+                let facts = Facts {
+                    now: self.now,
+                    requested_amount,
+                    ..Facts::default()
+                };
+                effect::apply(step_of(self.row.kind()).writes.refused, &mut pair, &facts);
+                info = pair.info.expect("it was there");
+                self.fail_reg(tx).await?;
+            }
+            RequestAction::RetryLookup | RequestAction::ConfirmAccepted
+                if self.row.kind().is_mutation() =>
+            {
+                if self.row.state == RequestState::Error {
+                    info = self.reopened(action)?;
+                }
+                info.accept_no.clone_from(&after.accept_no);
+            }
+            _ => {}
+        }
+        if info != self.info {
+            tables::save_state(tx.conn(), &self.info, &info).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the order's lock is held by this request.
+    fn in_progress(&self) -> bool {
+        let expected = match self.row.kind() {
+            RequestType::OrderReg | RequestType::OrderResult => ResultState::Order,
+            RequestType::UpdateReg | RequestType::UpdateResult => ResultState::Update,
+            RequestType::DeleteReg | RequestType::DeleteResult => ResultState::Delete,
+            RequestType::BillingReg | RequestType::BillingResult => ResultState::Billing,
+            RequestType::AuthorizeResult => return false,
+        };
+        self.info.result == expected
+            && (expected != ResultState::Order || self.info.reg == RegState::Standby)
+    }
+
+    /// A billing that did not take place gives its place free for the next one.
+    async fn fail_reg(&self, tx: &mut Tx) -> Result<(), FrexError> {
+        let Some(reg) = &self.reg else { return Ok(()) };
+        if reg.kind() == RequestType::BillingReg && reg.state == RequestState::Complete {
+            let failed = Request {
+                state: RequestState::Error,
+                ..reg.clone()
+            };
+            tables::save_request(tx.conn(), reg, &failed).await?;
+        }
+        Ok(())
+    }
+
+    /// The state with the lock taken again by a request that had ended unclear.
+    fn reopened(&self, action: RequestAction) -> Result<StateInfo, DecideError> {
+        let mut info = self.info.clone();
+        let quiet = info.result == ResultState::Complete;
+        match self.row.kind() {
+            RequestType::OrderReg
+                if info.result == ResultState::Order && info.reg == RegState::Error =>
+            {
+                info.reg = RegState::Standby
+            }
+            RequestType::UpdateReg if quiet && info.billing == BillingState::None => {
+                info.result = ResultState::Update;
+                info.rejected_amount = None;
+            }
+            RequestType::DeleteReg if quiet => {
+                info.result = ResultState::Delete;
+                info.delete_rejected = false;
+            }
+            RequestType::BillingReg if quiet && info.billing == BillingState::Error => {
+                info.result = ResultState::Billing;
+                info.billing = BillingState::Standby;
+            }
+            _ if self.in_progress() => {}
+            _ => {
+                return Err(self.misfit(
+                    action,
+                    "the order has gone on since; nothing can be reopened",
+                ));
+            }
+        }
+        Ok(info)
+    }
+}

@@ -1,0 +1,281 @@
+//! What people and programs see of an order, its requests, the alerts and the runs (`spec/frex.md` 12). Never buyer data.
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::error::FrexError;
+use super::key::RequestType;
+use super::model::{
+    AuthorizeState, BillingState, CloseReason, Order, Pair, RegState, Request, RequestState,
+    ResultState, StrState,
+};
+use super::tables;
+use crate::clock::rfc3339;
+use crate::store::Store;
+
+/// Where an order stands, in one word.
+#[must_use]
+pub fn stage(pair: &Pair) -> &'static str {
+    let Some(info) = &pair.info else {
+        return if pair.order.state == StrState::Del {
+            "cancelled"
+        } else {
+            "placed"
+        };
+    };
+    if info.result == ResultState::Cancel {
+        return if info.close_reason == Some(CloseReason::FrexNg) {
+            "refused"
+        } else {
+            "cancelled"
+        };
+    }
+    if pair.order.state == StrState::Del {
+        return if info.delete_rejected {
+            "attention"
+        } else {
+            "cancelling"
+        };
+    }
+    let differs = info.billed_amount != pair.order.amount;
+    match (info.reg, info.result, info.billing, info.authorize) {
+        (RegState::Error, ..) | (_, _, BillingState::Error, _) => "attention",
+        (_, ResultState::Order, ..) => "registering",
+        (_, ResultState::Update, ..) => "changing",
+        (_, ResultState::Billing, ..) => "billing",
+        (_, ResultState::Delete, ..) => "cancelling",
+        (_, _, BillingState::Complete, _) => "billed",
+        _ if info.rejected_amount == Some(pair.order.amount) => "attention",
+        _ if differs => "changing",
+        (.., AuthorizeState::None) => "screening",
+        (.., AuthorizeState::Delay) => "held",
+        (.., AuthorizeState::Complete) => "approved",
+        (.., AuthorizeState::Ng) => "refused",
+    }
+}
+
+/// The label of a request for people: the words of the old column `Response`, derived from type and state.
+#[must_use]
+pub const fn label(kind: RequestType, state: RequestState) -> &'static str {
+    match (kind.is_mutation(), state) {
+        (true, RequestState::Standby) => "waiting to be sent",
+        (true, RequestState::Sending) => "being sent",
+        (true, RequestState::Unknown) => "outcome unknown",
+        (true, RequestState::Complete) => "accepted",
+        (false, RequestState::Standby) => "result requested",
+        (false, RequestState::Complete) => "result received",
+        (_, RequestState::Error) => "refused",
+        (_, RequestState::Skipped) => "no longer needed",
+        // A question is never marked: it may be asked again at will.
+        (false, RequestState::Sending | RequestState::Unknown) => "being asked",
+    }
+}
+
+fn time(ms: i64) -> Value {
+    if ms == 0 {
+        Value::Null
+    } else {
+        rfc3339(ms).into()
+    }
+}
+
+/// A request, masked.
+#[must_use]
+pub fn request(row: &Request) -> Value {
+    json!({
+        "key": row.key.to_string(),
+        "order_no": row.key.order_no,
+        "type": row.kind().as_str(),
+        "state": row.state.as_str(),
+        "label": label(row.kind(), row.state),
+        "accept_no": row.accept_no,
+        "amount": row.amount,
+        "attempts": row.attempt_count,
+        "unclear": row.unclear,
+        "response": row.response,
+        "last_error": row.last_error,
+        "created_at": time(row.created_at),
+        "sent_at": time(row.sent_at),
+        "next_attempt_at": time(row.next_attempt_at),
+        "done_at": time(row.done_at),
+    })
+}
+
+/// An order with its requests and open alerts; none if there is no such order.
+///
+/// # Errors
+/// The database's, or a broken row.
+pub async fn order(store: &Store, order_no: &str) -> Result<Option<(Order, Value)>, FrexError> {
+    let mut conn = store.pool().acquire().await?;
+    let Some(pair) = tables::peek_pairs(&mut conn, &[order_no])
+        .await?
+        .remove(order_no)
+    else {
+        return Ok(None);
+    };
+    let requests = tables::requests_of(&mut conn, order_no).await?;
+    drop(conn);
+    let alerts = alerts(
+        store,
+        &AlertFilter {
+            order_no: Some(order_no),
+            ..AlertFilter::default()
+        },
+    )
+    .await?;
+    let (order, info) = (&pair.order, pair.info.as_ref());
+    let view = json!({
+        "order_no": order.order_no,
+        "stage": stage(&pair),
+        "strState": order.state.as_str(),
+        "strOrderState": order.stage.as_str(),
+        "strMoneyInput": order.money.as_str(),
+        "strPayType": order.pay_type,
+        "order_amount": order.amount,
+        "agency_amount": info.map_or(0, |info| info.billed_amount),
+        "np_transaction_id": info.map_or("", |info| info.np.as_str()),
+        "reg_state": info.map(|info| info.reg.as_str()),
+        "result_state": info.map(|info| info.result.as_str()),
+        "authorize_state": info.map(|info| info.authorize.as_str()),
+        "billing_state": info.map(|info| info.billing.as_str()),
+        "rejected_amount": info.and_then(|info| info.rejected_amount),
+        "delete_rejected": info.is_some_and(|info| info.delete_rejected),
+        "close_reason": info.and_then(|info| info.close_reason).map(CloseReason::as_str),
+        "version": order.version,
+        "requests": requests.iter().map(request).collect::<Vec<_>>(),
+        "alerts": alerts,
+    });
+    Ok(Some((pair.order, view)))
+}
+
+/// Which requests are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestFilter<'a> {
+    /// In this state.
+    pub state: Option<RequestState>,
+    /// Of this type.
+    pub kind: Option<RequestType>,
+    /// Of this order.
+    pub order_no: Option<&'a str>,
+    /// After this id.
+    pub after: Option<&'a str>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Requests, oldest first, with their ids.
+///
+/// # Errors
+/// The database's, or a broken row.
+pub async fn requests(
+    store: &Store,
+    filter: RequestFilter<'_>,
+) -> Result<Vec<(String, Value)>, FrexError> {
+    let sql = format!(
+        "SELECT {} FROM frex_request r WHERE ($1 = '' OR r.state = $1) AND ($2 = '' OR r.type = $2) AND ($3 = '' OR r.order_no = $3) \
+         AND r.id > $4 ORDER BY r.id LIMIT $5",
+        Request::COLUMNS
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(filter.state.map_or("", RequestState::as_str))
+        .bind(filter.kind.map_or("", RequestType::as_str))
+        .bind(filter.order_no.unwrap_or(""))
+        .bind(filter.after.unwrap_or(""))
+        .bind(filter.limit)
+        .fetch_all(store.pool())
+        .await?;
+    let rows: Result<Vec<Request>, FrexError> = rows
+        .iter()
+        .map(|row| Request::read(row).map_err(Into::into))
+        .collect();
+    Ok(rows?
+        .iter()
+        .map(|row| (row.id.clone(), request(row)))
+        .collect())
+}
+
+/// Which alerts are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlertFilter<'a> {
+    /// Of this order.
+    pub order_no: Option<&'a str>,
+    /// Resolved ones too.
+    pub resolved: bool,
+    /// After this id.
+    pub after: Option<&'a str>,
+    /// At most so many; 0 = 1,000.
+    pub limit: i64,
+}
+
+/// Alerts, oldest first.
+///
+/// # Errors
+/// The database's.
+pub async fn alerts(store: &Store, filter: &AlertFilter<'_>) -> Result<Vec<Value>, FrexError> {
+    let open = if filter.resolved {
+        ""
+    } else {
+        "AND resolved_at = 0"
+    };
+    let sql = format!(
+        "SELECT id, kind, severity, order_no, request_key, codes, detail, first_seen, last_seen, count, resolved_at, resolved_by \
+         FROM frex_alert WHERE ($1 = '' OR order_no = $1) AND id > $2 {open} ORDER BY id LIMIT $3"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(filter.order_no.unwrap_or(""))
+        .bind(filter.after.unwrap_or(""))
+        .bind(if filter.limit == 0 {
+            1_000
+        } else {
+            filter.limit
+        })
+        .fetch_all(store.pool())
+        .await?;
+    let mut list = Vec::with_capacity(rows.len());
+    for row in rows {
+        let codes: String = row.try_get("codes")?;
+        let text = |field: &str| row.try_get::<String, _>(field);
+        let number = |field: &str| row.try_get::<i64, _>(field);
+        list.push(json!({
+            "id": text("id")?,
+            "kind": text("kind")?,
+            "severity": text("severity")?,
+            "order_no": text("order_no")?,
+            "request_key": text("request_key")?,
+            "codes": serde_json::from_str::<Value>(&codes).unwrap_or_default(),
+            "detail": text("detail")?,
+            "first_seen": time(number("first_seen")?),
+            "last_seen": time(number("last_seen")?),
+            "count": number("count")?,
+            "resolved_at": time(number("resolved_at")?),
+            "resolved_by": text("resolved_by")?,
+        }));
+    }
+    Ok(list)
+}
+
+/// Runs, newest first.
+///
+/// # Errors
+/// The database's.
+pub async fn runs(store: &Store, limit: i64) -> Result<Vec<Value>, FrexError> {
+    let rows = sqlx::query("SELECT id, owner, fence, cause, state, started_at, ended_at, report FROM frex_run ORDER BY started_at DESC, id DESC LIMIT $1")
+        .bind(limit)
+        .fetch_all(store.pool())
+        .await?;
+    let mut list = Vec::with_capacity(rows.len());
+    for row in rows {
+        let report: String = row.try_get("report")?;
+        list.push(json!({
+            "run_id": row.try_get::<String, _>("id")?,
+            "owner": row.try_get::<String, _>("owner")?,
+            "fence": row.try_get::<i64, _>("fence")?,
+            "cause": row.try_get::<String, _>("cause")?,
+            "state": row.try_get::<String, _>("state")?,
+            "started_at": time(row.try_get("started_at")?),
+            "ended_at": time(row.try_get("ended_at")?),
+            "report": serde_json::from_str::<Value>(&report).unwrap_or_default(),
+        }));
+    }
+    Ok(list)
+}
