@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -101,7 +101,7 @@ fn start() -> Server {
     let port = free_port();
     let keeper = keep(&dir, port);
     let deadline = Instant::now() + START_MAX;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while !is_ready(port) {
         assert!(
             Instant::now() < deadline,
             "PostgreSQL does not listen: {}",
@@ -113,6 +113,15 @@ fn start() -> Server {
         url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
         _keeper: Some(keeper),
     }
+}
+
+/// A server that is starting up listens already, and refuses; this asks it.
+fn is_ready(port: u16) -> bool {
+    let port = port.to_string();
+    let asked = Command::new(Path::new(BIN).join("pg_isready"))
+        .args(["-q", "-h", "127.0.0.1", "-p", &port])
+        .status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// The server as child of a shell, which waits for the end of its own input: the end of this program.

@@ -15,6 +15,10 @@ use super::{Centre, control_port, os};
 pub enum CentreCommand {
     /// The CAFIS centre and the issuers behind it: connects to gateways that listen.
     Cafis(Box<CafisArgs>),
+    /// The Atom payment gateway: token issue, hosted page, callbacks, status and refunds, with faults on order
+    Atom(Box<crate::atom::sim::cli::AtomArgs>),
+    /// The deferred-payment agency: acceptance numbers and the public interface, with faults on order
+    Frex(Box<crate::frex::cli::FrexArgs>),
 }
 
 /// Options of `loadgen centre cafis`.
@@ -218,12 +222,19 @@ fn of_daemon_line(line: &::config::Line) -> Result<LineConfig, LineError> {
     })
 }
 
-/// Plays a centre until SIGINT, SIGTERM or the order `quit`, then writes the ledger.
+/// Plays a centre until SIGINT, SIGTERM or, with CAFIS, the order `quit`; the CAFIS centre and the agency then write their ledger.
 ///
 /// # Errors
 /// One sentence for the operator.
 pub fn run(command: CentreCommand) -> Result<(), String> {
-    let CentreCommand::Cafis(args) = command;
+    match command {
+        CentreCommand::Cafis(args) => run_cafis(&args),
+        CentreCommand::Atom(args) => crate::atom::sim::cli::run(&args),
+        CentreCommand::Frex(args) => crate::frex::cli::run(&args),
+    }
+}
+
+fn run_cafis(args: &CafisArgs) -> Result<(), String> {
     let config = args.config()?;
     let sessions: usize = config.lines.iter().map(|line| line.sessions).sum();
     let limit = os::raise_descriptor_limit();

@@ -1,0 +1,241 @@
+//! What needs a person: alarms with a kind, a severity and an age (`spec/atom.md` 9, 12.5).
+//!
+//! An issue is raised in the transaction of what it tells of. As long as it is open, the same one is not raised again. The
+//! details are for people and name no contact data.
+
+use serde_json::{Value, json};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::{Flow, FlowError};
+use crate::clock::rfc3339;
+use crate::id;
+use crate::store::{StoreError, Tx};
+
+/// How soon somebody must look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// With the daily work.
+    Low,
+    /// Today.
+    Medium,
+    /// Now: money is where it should not be, or nothing works.
+    High,
+}
+
+impl Severity {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $severity:ident;)*) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name),*];
+
+            /// The stored word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Kind::$name => $word),* }
+            }
+
+            /// How soon somebody must look.
+            pub fn severity(self) -> Severity {
+                match self { $(Kind::$name => Severity::$severity),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A verified message names an attempt that we do not have: somebody else opens tokens in our name, or data were lost.
+    OrphanCallback = "orphan_callback", High;
+    /// A message disagrees with the attempt in amount, currency, products or order.
+    AmountMismatch = "amount_mismatch", High;
+    /// The bank's amount differs from Atom's.
+    BankAmount = "bank_amount", High;
+    /// Code and message contradict each other.
+    Contradiction = "contradiction", High;
+    /// A code that is in no table.
+    UnknownCode = "unknown_code", Medium;
+    /// Atom does not accept our merchant, password, signature or request.
+    GatewayConfiguration = "gateway_configuration", High;
+    /// A second payment of an order that is paid, or a second capture of one attempt.
+    DuplicateCapture = "duplicate_capture", High;
+    /// A payment of an order that was cancelled or has expired.
+    LateCapture = "late_capture", High;
+    /// Two attempts claim one capture.
+    CaptureClaimedTwice = "capture_claimed_twice", High;
+    /// Atom gave a payment back of its own accord after the goods were sent.
+    ReversedAfterShip = "reversed_after_ship", High;
+    /// The status query denies what a callback said.
+    ResultContradicts = "result_contradicts", High;
+    /// No status query has agreed with a payment within the time.
+    UnconfirmedSuccess = "unconfirmed_success", Medium;
+    /// Nobody could tell up to the last query what became of an attempt.
+    UnresolvedAttempt = "unresolved_attempt", Medium;
+    /// Atom has settled an attempt that we hold for failed.
+    SettledButFailed = "settled_but_failed", High;
+    /// A stored message cannot be applied.
+    InboxStuck = "inbox_stuck", High;
+}
+
+impl Kind {
+    /// The kind of a stored word.
+    pub fn parse(word: &str) -> Option<Kind> {
+        Kind::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// What is to be raised.
+#[derive(Clone, Debug)]
+pub struct NewIssue<'a> {
+    /// What happened.
+    pub kind: Kind,
+    /// The order it is about.
+    pub order_id: Option<&'a str>,
+    /// The attempt it is about.
+    pub attempt_id: Option<&'a str>,
+    /// The refund it is about.
+    pub refund_id: Option<&'a str>,
+    /// What else tells it from others of its kind.
+    pub about: &'a str,
+    /// What a person needs to know, masked.
+    pub detail: Value,
+}
+
+/// Raises an issue, unless the same one is open. Whether it is new.
+///
+/// # Errors
+/// The database fails.
+pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, StoreError> {
+    let part = |id: Option<&str>| id.unwrap_or("-").to_owned();
+    let subject = [
+        part(new.order_id),
+        part(new.attempt_id),
+        part(new.refund_id),
+        new.about.to_owned(),
+    ];
+    let done = sqlx::query(
+        "INSERT INTO issues (id, kind, order_id, attempt_id, refund_id, subject, detail, opened_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    )
+    .bind(id::at("iss_", now_ms))
+    .bind(new.kind.as_str())
+    .bind(new.order_id)
+    .bind(new.attempt_id)
+    .bind(new.refund_id)
+    .bind(subject.join("|"))
+    .bind(new.detail.to_string())
+    .bind(now_ms)
+    .execute(tx.conn())
+    .await?;
+    let is_new = done.rows_affected() == 1;
+    if is_new {
+        log::warn!(
+            "Issue opened kind={} severity={} orderId={} attempt={} refund={} detail={}",
+            new.kind.as_str(),
+            new.kind.severity().as_str(),
+            new.order_id.unwrap_or(""),
+            new.attempt_id.unwrap_or(""),
+            new.refund_id.unwrap_or(""),
+            new.detail
+        );
+    }
+    Ok(is_new)
+}
+
+/// Which issues are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IssueFilter {
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only open ones, or only closed ones.
+    pub open: Option<bool>,
+    /// Only of this order.
+    pub order_id: Option<String>,
+    /// At most so many, 1 to 200.
+    pub limit: i64,
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+}
+
+impl Flow {
+    /// A page of issues, the newest first: `{items, next_cursor}`.
+    ///
+    /// # Errors
+    /// The cursor is not one of ours, or the database fails.
+    pub async fn issues(&self, filter: &IssueFilter) -> Result<super::Reply, FlowError> {
+        let (at, after) = super::order::cursor_of(filter.cursor.as_deref())?;
+        let limit = filter.limit.clamp(1, 200);
+        let open = filter.open.map(i64::from);
+        let rows = sqlx::query(
+            "SELECT id, kind, order_id, attempt_id, refund_id, detail, opened_at, closed_at, resolution \
+             FROM issues WHERE ($1 IS NULL OR kind = $1) AND ($2 IS NULL OR order_id = $2) \
+             AND ($3 IS NULL OR (closed_at IS NULL AND $3 = 1) OR (closed_at IS NOT NULL AND $3 = 0)) \
+             AND (opened_at < $4 OR (opened_at = $4 AND id < $5)) \
+             ORDER BY opened_at DESC, id DESC LIMIT $6",
+        )
+        .bind(&filter.kind)
+        .bind(&filter.order_id)
+        .bind(open)
+        .bind(at)
+        .bind(after)
+        .bind(limit + 1)
+        .fetch_all(self.store.pool())
+        .await
+        .map_err(StoreError::from)?;
+        let more = rows.len() > limit as usize;
+        let page = &rows[..rows.len().min(limit as usize)];
+        let now_ms = self.clock.now_ms();
+        let items = page
+            .iter()
+            .map(|row| shown(row, now_ms))
+            .collect::<Result<Vec<_>, _>>()?;
+        let next = match page.last().filter(|_| more) {
+            Some(row) => Some(super::order::cursor(
+                row.try_get("opened_at").map_err(StoreError::from)?,
+                row.try_get("id").map_err(StoreError::from)?,
+            )),
+            None => None,
+        };
+        Ok(super::Reply::new(
+            200,
+            json!({"items": items, "next_cursor": next}),
+        ))
+    }
+}
+
+fn shown(row: &AnyRow, now_ms: i64) -> Result<Value, StoreError> {
+    let text = |name: &str| row.try_get::<Option<String>, _>(name);
+    let kind: String = row.try_get("kind")?;
+    let opened_at: i64 = row.try_get("opened_at")?;
+    let closed_at: Option<i64> = row.try_get("closed_at")?;
+    let detail: String = row.try_get("detail")?;
+    let severity = Kind::parse(&kind).map_or(Severity::High, Kind::severity);
+    Ok(json!({
+        "issue_id": row.try_get::<String, _>("id")?,
+        "kind": kind,
+        "severity": severity.as_str(),
+        "order_id": text("order_id")?,
+        "attempt_id": text("attempt_id")?,
+        "refund_id": text("refund_id")?,
+        "detail": serde_json::from_str::<Value>(&detail).unwrap_or(Value::String(detail)),
+        "opened_at": rfc3339(opened_at),
+        "age_s": (closed_at.unwrap_or(now_ms) - opened_at).max(0) / 1000,
+        "closed_at": closed_at.map(rfc3339),
+        "resolution": text("resolution")?,
+    }))
+}

@@ -1,0 +1,8 @@
+//! Atom's side of a card payment, and what measures and audits our side of it (`spec/atom.md` 17 and 21).
+//!
+//! - [`sim`] plays Atom: token issue, hosted page, callbacks, status, refunds, and every fault of the table.
+//!
+//! Nothing here uses a line of `commerce`: cipher, signatures and number texts are made a second time from the
+//! specification, with another library, so that a misunderstanding on one side cannot hide on the other.
+
+pub mod sim;
