@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use loadgen::atom;
 use loadgen::books::{self, BooksArgs};
 use loadgen::centre::cli::CentreCommand;
 use loadgen::run::echo::{self, EchoArgs};
@@ -25,6 +26,10 @@ enum Command {
     Run(Box<RunArgs>),
     /// Answer plain centre frames with themselves, for comparisons with a blind relay
     Echo(EchoArgs),
+    /// Drive orders through commerced, with the simulator of Atom in the customer's place, and measure them
+    RunAtom(Box<atom::run::RunAtomArgs>),
+    /// Hold commerced's orders and refunds against the ledger of the simulator of Atom
+    BooksAtom(atom::books::BooksAtomArgs),
     /// Hold the application's book, the journal and the centre's ledger against each other
     Books(BooksArgs),
 }
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         Command::Centre(command) => conclude(loadgen::centre::cli::run(command)),
         Command::Run(args) => run::main(&args),
         Command::Echo(args) => echo::main(&args),
+        Command::RunAtom(args) => atom::run::main(&args),
+        Command::BooksAtom(args) => atom::books::main(&args),
         Command::Books(args) => books::main(&args),
     }
 }

@@ -43,9 +43,9 @@ pub fn plan(world: &mut World, keys: &Keys, atom_txn_id: u64) {
     let mut delay_ms = delay_ms(world, atom_txn_id);
     for fault in &faults {
         match fault {
-            Fault::Duplicated { times } => {
+            Fault::Duplicated { copies } => {
                 let last = bodies.back().cloned();
-                bodies.extend(last.into_iter().cycle().take(*times as usize));
+                bodies.extend(last.into_iter().cycle().take(*copies as usize));
             }
             Fault::Delayed { ms } => delay_ms += ms,
             Fault::UnknownOrder => bodies.push_back(unknown(keys, &token, &payment)),

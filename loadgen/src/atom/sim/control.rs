@@ -7,6 +7,7 @@
 //! | `GET`, `POST`, `DELETE /_sim/faults` | shows, adds and forgets rules |
 //! | `GET`, `POST /_sim/switches` | shows and changes switches |
 //! | `GET /_sim/ledger`, `/_sim/requests` | what happened to the money; which calls came |
+//! | `GET /_sim/merchant` | the merchant's number and products |
 //! | `POST /_sim/callback` | sends callbacks to another address from now on |
 //! | `POST /_sim/reset` | begins anew |
 
@@ -25,6 +26,7 @@ use super::clock::{Clock, parse_rfc3339, rfc3339};
 use super::config::{CallbackOrder, Switches};
 use super::faults::Rule;
 use super::pay::{self, Paid, PayError, PayOrder};
+use super::records::Delivery;
 use super::{Shared, deliver};
 
 /// The calls, by path.
@@ -40,6 +42,7 @@ pub fn routes() -> Router<Arc<Shared>> {
         .route("/_sim/ledger", get(ledger))
         .route("/_sim/requests", get(requests))
         .route("/_sim/callback", post(set_callback))
+        .route("/_sim/merchant", get(merchant))
         .route("/_sim/reset", post(reset))
 }
 
@@ -50,9 +53,9 @@ fn refused(status: StatusCode, why: impl ToString) -> Response {
 
 async fn pay_call(State(shared): State<Arc<Shared>>, Json(order): Json<PayOrder>) -> Response {
     match pay_and_send(&shared, &order).await {
-        Ok((paid, callback_status)) => {
+        Ok((paid, callback)) => {
             let mut answer = serde_json::to_value(paid).unwrap_or_default();
-            answer["callback_status"] = json!(callback_status);
+            answer["callback"] = json!(callback);
             Json(answer).into_response()
         }
         Err(error @ PayError::Unknown(_)) => refused(StatusCode::NOT_FOUND, error),
@@ -67,7 +70,7 @@ async fn pay_call(State(shared): State<Arc<Shared>>, Json(order): Json<PayOrder>
 pub async fn pay_and_send(
     shared: &Arc<Shared>,
     order: &PayOrder,
-) -> Result<(Paid, Option<u16>), PayError> {
+) -> Result<(Paid, Option<Delivery>), PayError> {
     let (paid, wait, parcels) = {
         let mut world = shared.world();
         let paid = pay::pay(&mut world, &shared.keys, order)?;
@@ -76,7 +79,7 @@ pub async fn pay_and_send(
     };
     // What was planned for later wakes the one who lets time pass.
     shared.wake.notify_one();
-    let mut status = None;
+    let mut answered = None;
     for parcel in parcels {
         let own = shared
             .world()
@@ -84,12 +87,12 @@ pub async fn pay_and_send(
             .get(&parcel.atom_txn_id)
             .is_some_and(|payment| payment.merch_txn_id == paid.merch_txn_id);
         if wait && own {
-            status = deliver::send(Arc::clone(shared), parcel).await;
+            answered = deliver::send(Arc::clone(shared), parcel).await;
         } else {
             tokio::spawn(deliver::send(Arc::clone(shared), parcel));
         }
     }
-    Ok((paid, status))
+    Ok((paid, answered))
 }
 
 fn clock_view(shared: &Shared) -> Json<Value> {
@@ -193,6 +196,11 @@ async fn switch(State(shared): State<Arc<Shared>>, Json(changes): Json<Value>) -
         }
         Err(error) => refused(StatusCode::BAD_REQUEST, error),
     }
+}
+
+async fn merchant(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let products = shared.world().switches.products.clone();
+    Json(json!({ "merch_id": shared.keys.identity.merch_id, "products": products }))
 }
 
 async fn ledger(State(shared): State<Arc<Shared>>) -> Response {

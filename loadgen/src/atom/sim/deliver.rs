@@ -1,7 +1,7 @@
 //! Lets time pass, and sends the callbacks that it brings.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::clock::Clock;
@@ -42,19 +42,23 @@ pub async fn run(shared: Arc<Shared>) {
 /// Sends the callbacks of a parcel one after the other; gives how the last one was answered.
 ///
 /// One that is not answered by 200 is planned again with all that are behind it, as often as the switch says.
-pub async fn send(shared: Arc<Shared>, mut parcel: Parcel) -> Option<u16> {
+pub async fn send(shared: Arc<Shared>, mut parcel: Parcel) -> Option<Delivery> {
     let mut last = None;
     while let Some(body) = parcel.bodies.front() {
-        last = post(&shared, body.clone()).await;
+        let sent = Instant::now();
+        let http_status = post(&shared, body.clone()).await;
         let mut world = shared.world();
         let at_ms = world.clock.now_ms();
+        let delivery = Delivery {
+            at_ms,
+            http_status,
+            took_us: sent.elapsed().as_micros() as u64,
+        };
+        last = Some(delivery);
         if let Some(payment) = world.payments.get_mut(&parcel.atom_txn_id) {
-            payment.callbacks.push(Delivery {
-                at_ms,
-                http_status: last,
-            });
+            payment.callbacks.push(delivery);
         }
-        if last == Some(200) {
+        if http_status == Some(200) {
             parcel.bodies.pop_front();
             parcel.tries_left = world.switches.callback_retries;
         } else if parcel.tries_left > 0 {

@@ -144,7 +144,7 @@ pub enum Fault {
     /// The message comes again.
     Duplicated {
         /// So many times more.
-        times: u32,
+        copies: u32,
     },
     /// The message comes late, on the simulator's clock.
     Delayed {

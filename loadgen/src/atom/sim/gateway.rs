@@ -244,6 +244,7 @@ async fn pay_at_once(shared: &Arc<Shared>, token: u64) {
         after_s: None,
         stay: false,
         wait: true,
+        lost: false,
     };
     // It cannot be refused: the token is a moment old.
     let _ = control::pay_and_send(shared, &order).await;

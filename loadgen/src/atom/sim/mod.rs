@@ -26,6 +26,9 @@ pub mod status;
 pub mod wire;
 pub mod world;
 
+#[cfg(test)]
+mod golden_tests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -111,6 +111,7 @@ impl Act {
             after_s: None,
             stay,
             wait: false,
+            lost: false,
         })
     }
 }

@@ -63,6 +63,9 @@ pub struct PayOrder {
     /// The answer waits until the callback was answered.
     #[serde(default)]
     pub wait: bool,
+    /// No callback is sent: it is lost on the way.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -183,7 +186,9 @@ fn decided(world: &mut World, keys: &Keys, order: &PayOrder, token: &Token, chan
     }
     let faults = world.faults.strike(Place::Pay, &token.merch_txn_id);
     let id = payment(world, order, token, channel, &faults);
-    callback::plan(world, keys, id);
+    if !order.lost {
+        callback::plan(world, keys, id);
+    }
     if faults.contains(&Fault::DoubleCapture) {
         let second = payment(world, order, token, channel, &faults);
         callback::plan(world, keys, second);
@@ -231,6 +236,7 @@ fn payment(
         atom_txn_id: id,
         token: token.id,
         merch_txn_id: token.merch_txn_id.clone(),
+        udf1: token.udf1.clone(),
         state,
         status_code: code,
         message: message.to_owned(),

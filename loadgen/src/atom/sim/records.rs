@@ -73,12 +73,14 @@ pub enum PaymentState {
 }
 
 /// One try of a callback.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Delivery {
     /// When, Unix milliseconds of the simulator.
     pub at_ms: i64,
     /// How it was answered, or nothing.
     pub http_status: Option<u16>,
+    /// How long that took, in real microseconds.
+    pub took_us: u64,
 }
 
 /// A payment.
@@ -90,6 +92,8 @@ pub struct Payment {
     pub token: u64,
     /// Its number at the merchant.
     pub merch_txn_id: String,
+    /// The merchant's free member, where it has its order.
+    pub udf1: String,
     /// How it stands.
     pub state: PaymentState,
     /// The code for that.
