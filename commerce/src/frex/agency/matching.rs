@@ -44,7 +44,6 @@ struct Lists<'a> {
 struct Keys {
     request_key: Option<String>,
     np_transaction_id: Option<String>,
-    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,9 +56,9 @@ struct ErrorItem {
 
 /// What was found for one item: entries among the results, entries among the errors.
 #[derive(Clone, Default)]
-pub(super) struct Found<'a> {
-    pub(super) results: Vec<&'a str>,
-    pub(super) errors: Vec<&'a str>,
+struct Found<'a> {
+    results: Vec<&'a str>,
+    errors: Vec<&'a str>,
 }
 
 /// Gives every item of a call its outcome.
@@ -74,28 +73,36 @@ pub(super) fn answer<I: Item, T>(
         return Err(Unreadable::Empty);
     }
     let keys: HashMap<String, usize> = items.iter().map(|item| item.key()).zip(0..).collect();
+    let place = |raw: &str| {
+        let key = key_of(raw, I::KEY_FIELD);
+        keys.get(&key).copied().ok_or(key)
+    };
+    let results = lists.results.unwrap_or_default();
+    let errors = lists.errors.unwrap_or_default();
+    Ok(sort(call, [results, errors], items, &place, read))
+}
+
+/// Gives every item of a call its outcome from the entries of the two lists. `place` says which item an entry is about, or
+/// under which name it goes if it is about none.
+pub(super) fn sort<I: Item, T>(
+    call: Call,
+    [results, errors]: [Vec<&RawValue>; 2],
+    items: &[&I],
+    place: &dyn Fn(&str) -> Result<usize, String>,
+    read: Read<I, T>,
+) -> Answer<T> {
     let mut found = vec![Found::default(); items.len()];
     let mut violations = Vec::new();
-    let mut place = |raw: &RawValue| -> Option<usize> {
-        let key = key_of(raw.get(), I::KEY_FIELD);
-        let at = keys.get(&key).copied();
-        if at.is_none() {
-            violations.push(Violation {
+    let entries = results.into_iter().map(|raw| (raw, false));
+    for (raw, error) in entries.chain(errors.into_iter().map(|raw| (raw, true))) {
+        match place(raw.get()) {
+            Ok(at) if error => found[at].errors.push(raw.get()),
+            Ok(at) => found[at].results.push(raw.get()),
+            Err(name) => violations.push(Violation {
                 call,
                 kind: ViolationKind::Foreign,
-                key: mask::key(&key),
-            });
-        }
-        at
-    };
-    for raw in lists.results.unwrap_or_default() {
-        if let Some(at) = place(raw) {
-            found[at].results.push(raw.get());
-        }
-    }
-    for raw in lists.errors.unwrap_or_default() {
-        if let Some(at) = place(raw) {
-            found[at].errors.push(raw.get());
+                key: mask::key(&name),
+            }),
         }
     }
     let mut answer = Answer {
@@ -106,11 +113,11 @@ pub(super) fn answer<I: Item, T>(
         let outcome = outcome(call, item, found, read, &mut answer.violations);
         answer.outcomes.push(outcome);
     }
-    Ok(answer)
+    answer
 }
 
 /// The outcome of one item from the entries found for it.
-pub(super) fn outcome<I: Item, T>(
+fn outcome<I: Item, T>(
     call: Call,
     item: &I,
     found: &Found<'_>,
@@ -194,7 +201,7 @@ pub(super) fn clean_codes(codes: Vec<String>) -> Option<Vec<String>> {
 fn key_of(raw: &str, field: &str) -> String {
     let keys: Option<Keys> = serde_json::from_str(raw).ok();
     let key = keys.and_then(|keys| match field {
-        "npTransactionId" => keys.np_transaction_id.or(keys.id),
+        "npTransactionId" => keys.np_transaction_id,
         _ => keys.request_key,
     });
     key.unwrap_or_default()

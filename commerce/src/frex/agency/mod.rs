@@ -1,7 +1,8 @@
 //! The agency as the worker sees it: seven calls, batches in, one outcome per item out (`spec/frex.md` 6).
 //!
-//! [`Agency`] is the only door. Behind it stands [`design::DesignClient`], which speaks the protocol with acceptance numbers.
-//! Nothing in here repeats a call, keeps a state of an order or reads the clock: whether something is sent again is
+//! [`Agency`] is the only door. Behind it stand [`design::DesignClient`], which speaks the protocol with acceptance numbers,
+//! and [`kakebarai::KakebaraiAdapter`], which maps the same calls to the public interface of NP Kakebarai; [`connect`] chooses
+//! by the configuration. Nothing in here repeats a call, keeps a state of an order or reads the clock: whether something is sent again is
 //! the worker's decision, made from the [`Outcome`].
 //!
 //! *Invariant*: an outcome never claims more than is certain. `NotSent`, `NotExecuted`, `Auth`, `OverLimit` and `Unavailable`
@@ -13,6 +14,7 @@ pub mod error;
 #[cfg(test)]
 mod golden_tests;
 pub mod items;
+pub mod kakebarai;
 pub mod limits;
 pub mod mask;
 mod matching;
@@ -21,7 +23,14 @@ mod samples;
 pub mod settings;
 mod transport;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+
+use crate::secret::Secret;
+use design::DesignClient;
+use kakebarai::{KakebaraiAdapter, Shelf};
+use settings::{AgencySettings, Protocol, SettingsError};
 
 pub use error::{CallError, Violation, ViolationKind};
 pub use items::{
@@ -188,6 +197,24 @@ pub trait Agency: Send + Sync {
 
     /// Asks whether requests ever arrived (6.6). That nothing was found counts only after the quiet time.
     async fn lookup(&self, items: &[LookupQuery]) -> Answer<Lookup>;
+}
+
+/// The agency of a configuration. `shelf` is used only by the public interface, which has no memory of its answers.
+///
+/// # Errors
+/// A setting cannot be used.
+pub fn connect(
+    settings: &AgencySettings,
+    passwords: Vec<Secret>,
+    shelf: Arc<dyn Shelf>,
+    observer: Arc<dyn CallObserver>,
+) -> Result<Arc<dyn Agency>, SettingsError> {
+    Ok(match settings.protocol {
+        Protocol::Design => Arc::new(DesignClient::new(settings, passwords, observer)?),
+        Protocol::NpKakebarai => {
+            Arc::new(KakebaraiAdapter::new(settings, passwords, shelf, observer)?)
+        }
+    })
 }
 
 /// Hears of every exchange with the agency, for metrics.
