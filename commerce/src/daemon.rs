@@ -1,9 +1,59 @@
 //! The process: what is opened in which order at the start, what runs beside the requests, and how everything ends.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, RwLock, watch};
+
+use crate::atom::call::Atom;
+use crate::atom::client::AtomClient;
+use crate::atom::flow::{Checkout, Flow, FlowParts};
+use crate::atom::settings::SettingsError;
+use crate::atom::wire::callback_open::InboundKeys;
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::health::Health;
+use crate::http::limits::Limits;
+use crate::http::{App, AppState, router};
+use crate::jobs::Jobs;
+use crate::keys::ApiKeys;
+use crate::logging::{self, LogError};
+use crate::metrics::Metrics;
+use crate::points::Points;
 use crate::store::{Store, StoreError};
+
+/// Why the daemon does not run.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// There is no log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store cannot be opened.
+    #[error("store.url: {0}")]
+    Store(#[from] StoreError),
+    /// The client of Atom cannot be made.
+    #[error("{0}")]
+    Client(#[from] SettingsError),
+    /// The address cannot be listened on.
+    #[error("http.listen {address}: {reason}. Choose a free address and port of this machine")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// The system does not let us listen for signals, or accepting broke down.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Where browsers come back to us from Atom.
+const RETURN_PATH: &str = "/v1/payments/atom/return";
 
 /// Reads the configuration; all its faults as lines of one text.
 ///
@@ -22,4 +72,128 @@ pub fn load(file: &Path) -> Result<Config, String> {
 /// It cannot be opened.
 pub async fn open_store(config: &Config) -> Result<Store, StoreError> {
     Store::open(&config.store_url, &config.store).await
+}
+
+/// Serves until SIGTERM or SIGINT. When requests are taken, `ready http://ADDRESS:PORT` is printed.
+///
+/// # Errors
+/// The start failed, or accepting broke down.
+pub async fn serve(config: Config) -> Result<(), DaemonError> {
+    logging::start(&config.log, &config.base)?;
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .map_err(|reason| DaemonError::Listen {
+            address: config.http.listen.to_string(),
+            reason,
+        })?;
+    let address = listener.local_addr()?;
+    let app = build(&config).await?;
+
+    let (stop, stopped) = watch::channel(false);
+    let jobs = Jobs::start(&app, &config.jobs, &stopped);
+    println!("ready http://{address}");
+    log::info!("serving on {address}");
+    let router = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(until(stopped));
+    let signals = tokio::spawn(wait_for_signal(stop));
+    serving.await?;
+    signals.abort();
+    end(&app, jobs, config.http.shutdown()).await;
+    Ok(())
+}
+
+/// The parts and how they hold together; nothing runs yet.
+async fn build(config: &Config) -> Result<App, DaemonError> {
+    let clock = Clock::system();
+    let metrics = Metrics::new(clock.clone());
+    let store = open_store(config).await?;
+    let (atom, inbound) = atom(config, &clock, &metrics)?;
+    let flow = Flow::new(FlowParts {
+        store: store.clone(),
+        atom,
+        inbound,
+        clock: clock.clone(),
+        points: Points::from_env(),
+        settings: config.flow.clone(),
+        checkout: checkout(config)?,
+        read_token_key: config.read_token_key.clone(),
+        observer: metrics.clone(),
+    });
+    Ok(Arc::new(AppState {
+        flow,
+        keys: ApiKeys::new(store, clock),
+        limits: Limits::new(
+            &config.limits,
+            &config.callback,
+            &config.http.trusted_proxies,
+        ),
+        metrics,
+        settings: config.http.clone(),
+        callback: config.callback.clone(),
+        health: Health::default(),
+        requery_due: Notify::new(),
+        busy: Arc::new(RwLock::new(())),
+    }))
+}
+
+/// The client of Atom, and what opens its callbacks. All keys are derived here and never again.
+fn atom(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<dyn Atom>, Arc<InboundKeys>), SettingsError> {
+    let secrets = &config.atom_secrets;
+    let inbound = Arc::new(secrets.inbound_keys(&config.atom.merch_id));
+    let client = AtomClient::new(
+        &config.atom,
+        secrets,
+        inbound.clone(),
+        clock.clone(),
+        metrics.clone(),
+    )?;
+    metrics.derived_keys(1 + secrets.response_keys.len() as u64);
+    Ok((Arc::new(client), inbound))
+}
+
+/// What the checkout page is told.
+fn checkout(config: &Config) -> Result<Checkout, SettingsError> {
+    Ok(Checkout {
+        script: config.atom.checkout_js()?.to_string(),
+        env: config.atom.env.checkout_name().to_owned(),
+        merch_id: config.atom.merch_id.clone(),
+        return_url: format!("{}{RETURN_PATH}", config.http.public_url),
+    })
+}
+
+async fn wait_for_signal(stop: watch::Sender<bool>) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    log::info!("{name}: ending");
+    stop.send_replace(true);
+    Ok(())
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which ends the service as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Lets jobs and the requests of callers that hung up come to their end.
+async fn end(app: &App, jobs: Jobs, grace: Duration) {
+    let quiet = async {
+        jobs.finish().await;
+        let _none_runs = app.busy.write().await;
+    };
+    if tokio::time::timeout(grace, quiet).await.is_err() {
+        log::warn!(
+            "some work did not end within {} s; recovery takes it up",
+            grace.as_secs()
+        );
+    }
+    app.flow.store.close().await;
+    log::info!("ended");
 }

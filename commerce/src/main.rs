@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commerce::config::Config;
 use commerce::{daemon, key_commands};
 
 /// Orders, payments and refunds over the Atom gateway
@@ -20,6 +21,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve until SIGTERM or SIGINT
+    Serve {
+        /// The configuration; commerce/commerced.sample.toml explains every key
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Check a configuration and the secrets it names, and end
     Check {
         /// The configuration
@@ -36,6 +43,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match (arguments.check, arguments.command) {
         (Some(file), _) | (None, Some(Command::Check { file })) => check(&file),
+        (None, Some(Command::Serve { config })) => serve(&config).await,
         (None, Some(Command::Key(command))) => key_commands::run(command).await,
         (None, None) => unreachable!("clap asks for a command"),
     };
@@ -52,4 +60,11 @@ fn check(file: &std::path::Path) -> Result<(), String> {
     daemon::load(file)?;
     println!("{}: in order", file.display());
     Ok(())
+}
+
+async fn serve(file: &std::path::Path) -> Result<(), String> {
+    let config: Config = daemon::load(file)?;
+    daemon::serve(config)
+        .await
+        .map_err(|error| error.to_string())
 }

@@ -33,6 +33,8 @@ pub const SECTIONS: &[&Section] = &[
     &ATOM_MESSAGES,
     &ATOM_CALLS,
     &ATOM_BREAKER,
+    &FLOW,
+    &JOBS,
 ];
 
 const LOG: Section = Section {
@@ -186,5 +188,54 @@ const ATOM_BREAKER: Section = Section {
         integer("window_ms", 30_000, 1_000, 600_000, "ms"),
         integer("window_calls_min", 20, 1, 100_000, "calls"),
         integer("open_ms", 15_000, 100, 600_000, "ms"),
+    ],
+};
+
+const FLOW: Section = Section {
+    path: "flow",
+    many: false,
+    keys: &[
+        secret("read_token_key", true),
+        integer("token_lifetime_s", 900, 10, 86_400, "s"),
+        integer("order_ttl_s", 86_400, 60, 31_536_000, "s"),
+        integer("attempts_per_hour_max", 5, 1, 1_000, "attempts"),
+        integer("amount_min", 100, 1, 999_999_999_999, "minor units"),
+        integer("amount_max", 100_000_000, 1, 999_999_999_999, "minor units"),
+        list(
+            "currencies",
+            &["INR"],
+            Kind::Code {
+                min: 3,
+                max: 3,
+                extra: "",
+            },
+        ),
+        choice(
+            "failed_attempt_policy",
+            "keep_pending",
+            &["keep_pending", "cancel_order"],
+        ),
+        flag("require_confirm_before_ship", true),
+        flag("auto_refund_late_capture", true),
+        flag("refund_auto_resend", false),
+        flag("allow_partial_refund", true),
+        flag("refund_includes_surcharge", false),
+        integer("refund_window_days", 0, 0, 3_650, "days"),
+        integer("queries_per_s_max", 5, 1, 1_000_000, "queries/s"),
+        integer("queries_at_once_max", 8, 1, 1_000, "queries"),
+        integer("challan_days", 7, 1, 365, "days"),
+        integer("retention_days", 400, 1, 3_650, "days"),
+    ],
+};
+
+const JOBS: Section = Section {
+    path: "jobs",
+    many: false,
+    keys: &[
+        flag("enabled", true),
+        wait_ms("requery_ms", 500),
+        wait_ms("inbox_ms", 1_000),
+        wait_ms("refunds_ms", 1_000),
+        wait_ms("tidy_ms", 10_000),
     ],
 };

@@ -13,7 +13,9 @@ use toml::{Table, Value};
 
 use super::read::Filled;
 use super::secrets::SecretPlace;
+use crate::atom::flow::{self, FlowSettings};
 use crate::atom::settings::{AtomSecrets, AtomSettings, KeyAndSalt, SettingsError};
+use crate::jobs::JobSettings;
 use crate::logging::LogSettings;
 use crate::secret::Secret;
 use crate::store::StoreSettings;
@@ -56,6 +58,12 @@ pub struct Config {
     pub atom: AtomSettings,
     /// What `[atom]` names and does not hold.
     pub atom_secrets: AtomSecrets,
+    /// `[flow]`, with the merchants.
+    pub flow: FlowSettings,
+    /// From this the reading tokens of orders are made.
+    pub read_token_key: Secret,
+    /// `[jobs]`.
+    pub jobs: JobSettings,
 }
 
 /// `[http]`: where and how we listen.
@@ -169,6 +177,9 @@ impl<'a> Builder<'a> {
         {
             self.refused_atom(&error);
         }
+        let flow = self.flow(&merchants);
+        let read_token_key = self.secrets("flow", "read_token_key").pop();
+        let jobs = self.one("jobs");
         Some(Config {
             base: self.base.to_owned(),
             log: log?,
@@ -180,6 +191,9 @@ impl<'a> Builder<'a> {
             merchants,
             atom: atom?,
             atom_secrets: atom_secrets?,
+            flow: flow?,
+            read_token_key: read_token_key?,
+            jobs: jobs?,
         })
     }
 
@@ -210,6 +224,31 @@ impl<'a> Builder<'a> {
             Some(path) => format!("sqlite:{}", self.base.join(path).display()),
             None => url.to_owned(),
         })
+    }
+
+    /// The rules, and the merchants they hold for. A window of 0 days is none.
+    fn flow(&mut self, merchants: &[MerchantSettings]) -> Option<FlowSettings> {
+        let mut flow: FlowSettings = self.part("flow", &["read_token_key"], &[])?;
+        flow.refund_window_days = flow.refund_window_days.filter(|days| *days > 0);
+        if flow.amount_min > flow.amount_max {
+            let line = self.table("flow")?.line_of("amount_max");
+            let message = format!(
+                "{} is below amount_min {}",
+                flow.amount_max, flow.amount_min
+            );
+            self.bad(line, "flow.amount_max", message, "Give amount_min or more");
+        }
+        flow.merchants = merchants
+            .iter()
+            .map(|merchant| {
+                let return_origins = merchant.return_origins.clone();
+                (
+                    merchant.id.clone(),
+                    flow::MerchantSettings { return_origins },
+                )
+            })
+            .collect();
+        Some(flow)
     }
 
     /// What the settings of Atom find wrong themselves, at the line of the key they name.
@@ -366,6 +405,8 @@ mod tests {
         let atom = defaults(AtomSettings::default());
         let inner = |name: &str| atom[name].as_table().expect("a table").clone();
         let parts = [
+            ("flow", defaults(FlowSettings::default())),
+            ("jobs", defaults(JobSettings::default())),
             ("store", defaults(StoreSettings::default())),
             ("atom", atom.clone()),
             ("atom.url", inner("url")),

@@ -1,4 +1,52 @@
-//! The HTTP surface (`spec/atom.md 15`).
+//! The HTTP surface (`spec/atom.md 15`): orders, payments, refunds, callbacks, administration, health and metrics.
+//!
+//! A request passes, from the outside in: its id ([`request_id`]), its task, log line and count ([`observe`]), the limit of
+//! its address ([`limits`]), then the route, where the key is checked ([`auth`]) and the body read ([`body`]). Handlers
+//! translate between HTTP and the flow and decide nothing themselves. Whatever goes wrong on the way is a [`problem`].
 
+use std::sync::Arc;
+
+use tokio::sync::{Notify, RwLock};
+
+use crate::atom::flow::Flow;
+use crate::config::{CallbackSettings, HttpSettings};
+use crate::keys::ApiKeys;
+use crate::metrics::Metrics;
+
+pub mod admin;
+pub mod auth;
+pub mod body;
+pub mod health;
+pub mod limits;
+pub mod observe;
+pub mod openapi;
+pub mod orders;
 pub mod problem;
+pub mod reply;
 pub mod request_id;
+pub mod router;
+
+/// What handlers share.
+pub type App = Arc<AppState>;
+
+/// The parts behind the surface.
+pub struct AppState {
+    /// Orders, payments and refunds.
+    pub flow: Flow,
+    /// Who may call.
+    pub keys: ApiKeys,
+    /// How often.
+    pub limits: limits::Limits,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// `[http]`.
+    pub settings: HttpSettings,
+    /// `[callback]`.
+    pub callback: CallbackSettings,
+    /// Whether we are fit to serve.
+    pub health: health::Health,
+    /// Wakes the job that queries Atom.
+    pub requery_due: Notify,
+    /// Held for reading by every running request: who gets it for writing knows that none runs.
+    pub busy: Arc<RwLock<()>>,
+}

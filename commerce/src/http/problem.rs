@@ -86,9 +86,7 @@ impl Problem {
 
     /// 429 with the time to wait.
     pub fn rate_limited(wait_s: u64, detail: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
-        problem.retry_after_s = Some(wait_s.max(1));
-        problem
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(wait_s.max(1))
     }
 
     /// 500; what happened stands in the log under the request's id.
@@ -98,6 +96,13 @@ impl Problem {
             "internal_error",
             "The log has the reason under this request's id",
         )
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
     }
 
     /// Adds a member.

@@ -1,0 +1,166 @@
+//! Who is calling from where, and how often they may: token buckets per address for everything, per key for merchants
+//! and operators, and one for all callbacks together (`spec/atom.md 14`, check 2).
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::App;
+use super::problem::Problem;
+use crate::config::{CallbackSettings, LimitSettings};
+
+/// The buckets.
+pub struct Limits {
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    keys: DefaultKeyedRateLimiter<String>,
+    callbacks: DefaultDirectRateLimiter,
+    clock: DefaultClock,
+    trusted_proxies: Vec<IpAddr>,
+}
+
+/// The address a request comes from, as far as we believe it.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller(pub IpAddr);
+
+impl Limits {
+    /// Full buckets.
+    pub fn new(
+        limits: &LimitSettings,
+        callback: &CallbackSettings,
+        trusted_proxies: &[IpAddr],
+    ) -> Self {
+        let quota = |rate, burst| Quota::per_second(rate).allow_burst(burst);
+        Self {
+            addresses: RateLimiter::keyed(quota(limits.address_rate, limits.address_burst)),
+            keys: RateLimiter::keyed(quota(limits.key_rate, limits.key_burst)),
+            callbacks: RateLimiter::direct(quota(callback.rate, callback.burst)),
+            clock: DefaultClock::default(),
+            trusted_proxies: trusted_proxies.to_vec(),
+        }
+    }
+
+    /// Takes one token of an API key.
+    ///
+    /// # Errors
+    /// 429 with the time to wait.
+    pub fn key(&self, id: &str) -> Result<(), Problem> {
+        self.keys.check_key(&id.to_owned()).map_err(|until| {
+            let wait = until.wait_time_from(self.clock.now());
+            Problem::rate_limited(ceil_s(wait), "This API key sends too fast")
+        })
+    }
+
+    /// Takes one token of the bucket for callbacks.
+    ///
+    /// # Errors
+    /// 429 with the time to wait.
+    pub fn callback(&self) -> Result<(), Problem> {
+        self.callbacks.check().map_err(|until| {
+            let wait = until.wait_time_from(self.clock.now());
+            Problem::rate_limited(ceil_s(wait), "Callbacks arrive too fast")
+        })
+    }
+
+    /// Forgets addresses and keys whose buckets are full again.
+    pub fn forget_idle(&self) {
+        self.addresses.retain_recent();
+        self.keys.retain_recent();
+    }
+
+    /// The peer, or behind a trusted proxy the last address in `X-Forwarded-For` that is no trusted proxy itself:
+    /// anything further left may be made up.
+    fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.trusted_proxies.contains(&peer) {
+            return peer;
+        }
+        headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|hop| hop.trim().parse().ok())
+            .filter(|hop| !self.trusted_proxies.contains(hop))
+            .next_back()
+            .unwrap_or(peer)
+    }
+}
+
+/// Takes one token of the caller's address, and keeps the address for who asks later.
+pub async fn layer(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let limits = &app.limits;
+    let caller = limits.caller(peer.ip().to_canonical(), request.headers());
+    if let Err(until) = limits.addresses.check_key(&caller) {
+        let wait = until.wait_time_from(limits.clock.now());
+        let detail = "This address sends too fast";
+        return Problem::rate_limited(ceil_s(wait), detail).into_response();
+    }
+    request.extensions_mut().insert(Caller(caller));
+    next.run(request).await
+}
+
+fn ceil_s(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(trusted: &[&str]) -> Limits {
+        let n = |n| std::num::NonZeroU32::new(n).expect("not zero");
+        let limits = LimitSettings {
+            address_rate: n(1),
+            address_burst: n(2),
+            key_rate: n(1),
+            key_burst: n(2),
+        };
+        let callback = CallbackSettings {
+            allow_ips: Vec::new(),
+            rate: n(1),
+            burst: n(2),
+        };
+        let trusted: Vec<IpAddr> = trusted
+            .iter()
+            .map(|text| text.parse().expect("an address"))
+            .collect();
+        Limits::new(&limits, &callback, &trusted)
+    }
+
+    /// `X-Forwarded-For` counts behind a trusted proxy only, and only its last foreign address.
+    #[test]
+    fn forwarded_addresses_are_believed_behind_proxies_only() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-forwarded-for",
+            "192.0.2.9, 198.51.100.7, 10.0.0.2"
+                .parse()
+                .expect("a value"),
+        );
+        let proxy: IpAddr = "10.0.0.1".parse().expect("address");
+        let trusting = limits(&["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(trusting.caller(proxy, &headers).to_string(), "198.51.100.7");
+        assert_eq!(limits(&[]).caller(proxy, &headers), proxy);
+        assert_eq!(trusting.caller(proxy, &HeaderMap::new()), proxy);
+    }
+
+    /// A burst passes, the next request is refused with a time to wait, and another key is not touched by it.
+    #[test]
+    fn a_key_that_is_too_fast_waits() {
+        let limits = limits(&[]);
+        assert!(limits.key("a").is_ok() && limits.key("a").is_ok());
+        let refused = limits.key("a").expect_err("the burst is used up");
+        assert_eq!(refused.code(), "rate_limited");
+        assert!(limits.key("b").is_ok());
+    }
+}

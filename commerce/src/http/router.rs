@@ -1,0 +1,76 @@
+//! The routes, and what every request passes on its way to one.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+
+use super::problem::Problem;
+use super::{App, admin, health, limits, observe, openapi, orders, request_id};
+
+/// Every route of the API with its methods, as `openapi.json` names them.
+pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>)> {
+    const GET: &[&str] = &["get"];
+    const POST: &[&str] = &["post"];
+    vec![
+        ("/v1/orders", POST, post(orders::create)),
+        ("/v1/orders/{order_id}", GET, get(orders::read)),
+        ("/v1/orders/{order_id}/cancel", POST, post(orders::cancel)),
+        ("/v1/orders/{order_id}/ship", POST, post(orders::ship)),
+        ("/v1/orders/{order_id}/deliver", POST, post(orders::deliver)),
+        ("/v1/admin/orders", GET, get(admin::orders)),
+        ("/v1/admin/orders/{order_id}", GET, get(admin::order)),
+        (
+            "/v1/admin/orders/{order_id}/requery",
+            POST,
+            post(admin::requery),
+        ),
+        ("/v1/admin/issues", GET, get(admin::issues)),
+        ("/healthz", GET, get(health::healthz)),
+        ("/readyz", GET, get(health::readyz)),
+        ("/metrics", GET, get(health::metrics)),
+        ("/openapi.json", GET, get(openapi::read)),
+    ]
+}
+
+/// The whole surface.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for (path, _, methods) in routes() {
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(app.clone(), limits::layer))
+        .layer(from_fn(plain_headers))
+        .layer(from_fn_with_state(app.clone(), observe::layer))
+        .layer(from_fn(request_id::layer))
+        .with_state(app)
+}
+
+async fn no_route() -> Problem {
+    Problem::not_found("No route has this path; /openapi.json lists them")
+}
+
+async fn no_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "The header Allow lists what this path takes",
+    )
+}
+
+/// Answers are about one caller's money: nobody keeps them, and no browser guesses what they are.
+async fn plain_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
