@@ -65,8 +65,9 @@ CREATE TABLE payment_attempts (
     recon_status       TEXT,
     txn_init_date      TEXT,
     txn_complete_date  TEXT,
-    -- AUTH calls begun, whether one is under way, and what became of the last.
+    -- AUTH calls begun, when the last, whether it is under way, and what became of it.
     auth_calls         BIGINT NOT NULL DEFAULT 0,
+    auth_at            BIGINT NOT NULL,
     auth_in_flight     BIGINT NOT NULL DEFAULT 0,
     auth_error         TEXT,
     -- The requery job: when next, how often, when last, who is at it until when.

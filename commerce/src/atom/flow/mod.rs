@@ -8,6 +8,8 @@
 //! *Invariant*: whatever leaves for Atom was stored and committed before. No transaction is open during a call. Who changes
 //! anything of an order takes the order's row first.
 
+mod apply;
+mod attempts;
 pub mod audit;
 mod error;
 pub mod idempotency;
@@ -20,7 +22,7 @@ mod rows;
 mod settings;
 pub mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -84,6 +86,7 @@ pub struct Flow {
     /// This process, as leases and the audit name it.
     pub process: Arc<str>,
     read_token_key: Secret,
+    pace: Arc<Mutex<requery::Pace>>,
 }
 
 impl Flow {
@@ -100,6 +103,7 @@ impl Flow {
             observer: parts.observer,
             process: id::new("proc_").into(),
             read_token_key: parts.read_token_key,
+            pace: Arc::default(),
         }
     }
 }

@@ -67,6 +67,7 @@ pub struct AttemptRow {
     pub txn_init_date: Option<String>,
     pub txn_complete_date: Option<String>,
     pub auth_calls: i64,
+    pub auth_at: i64,
     pub auth_in_flight: bool,
     pub auth_error: Option<String>,
     pub next_requery_at: Option<i64>,
@@ -92,7 +93,7 @@ const ORDER_COLUMNS: &str = "id, merchant_id, merchant_order_ref, user_id, amoun
 const ATTEMPT_COLUMNS: &str = "id, order_id, merch_txn_id, merch_txn_date_ist, amount, currency, \
      asked_channel, phase, outcome, hold, atom_token_id, token_at, atom_txn_id, total_amount, \
      surcharge, sub_channel, bank_txn_id, otsbank_name, status_code, status_source, recon_status, \
-     txn_init_date, txn_complete_date, auth_calls, auth_in_flight, auth_error, next_requery_at, \
+     txn_init_date, txn_complete_date, auth_calls, auth_at, auth_in_flight, auth_error, next_requery_at, \
      requery_count, queried_at, lease_owner, lease_until, settled_at, confirmed_at, final_at, \
      cleared_at, refund_reserved, refund_done, version, created_at";
 
@@ -193,6 +194,7 @@ impl AttemptRow {
             txn_init_date: row.try_get("txn_init_date")?,
             txn_complete_date: row.try_get("txn_complete_date")?,
             auth_calls: row.try_get("auth_calls")?,
+            auth_at: row.try_get("auth_at")?,
             auth_in_flight: row.try_get::<i64, _>("auth_in_flight")? != 0,
             auth_error: row.try_get("auth_error")?,
             next_requery_at: row.try_get("next_requery_at")?,
@@ -271,10 +273,18 @@ pub(super) async fn order_of_ref(
 /// # Errors
 /// The database fails.
 pub async fn attempt(tx: &mut Tx, id: &str) -> Result<Option<AttemptRow>, StoreError> {
+    attempt_on(tx.conn(), id).await
+}
+
+/// The attempt as it stands, on any connection.
+pub(super) async fn attempt_on(
+    conn: &mut sqlx::AnyConnection,
+    id: &str,
+) -> Result<Option<AttemptRow>, StoreError> {
     let select = format!("SELECT {ATTEMPT_COLUMNS} FROM payment_attempts WHERE id = $1");
     let row = sqlx::query(AssertSqlSafe(select))
         .bind(id)
-        .fetch_optional(tx.conn())
+        .fetch_optional(conn)
         .await?;
     row.as_ref().map(AttemptRow::read).transpose()
 }
@@ -375,9 +385,9 @@ pub async fn save_order(
 pub(super) async fn insert_attempt(tx: &mut Tx, row: &AttemptRow) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO payment_attempts (id, order_id, merch_txn_id, merch_txn_date_ist, amount, \
-         currency, asked_channel, phase, outcome, auth_calls, auth_in_flight, next_requery_at, \
+         currency, asked_channel, phase, outcome, auth_calls, auth_at, auth_in_flight, next_requery_at, \
          version, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $13)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $14)",
     )
     .bind(&row.id)
     .bind(&row.order_id)
@@ -389,6 +399,7 @@ pub(super) async fn insert_attempt(tx: &mut Tx, row: &AttemptRow) -> Result<(), 
     .bind(row.phase.as_str())
     .bind(row.outcome.as_str())
     .bind(row.auth_calls)
+    .bind(row.auth_at)
     .bind(i64::from(row.auth_in_flight))
     .bind(row.next_requery_at)
     .bind(row.created_at)
@@ -397,8 +408,8 @@ pub(super) async fn insert_attempt(tx: &mut Tx, row: &AttemptRow) -> Result<(), 
     Ok(())
 }
 
-/// Writes what changed of an attempt between `before` and `after`, if `before` is still what is stored. Identity, amount and
-/// refunded amounts are not written here.
+/// Writes what changed of an attempt between `before` and `after`, if `before` is still what is stored. Identity, amount,
+/// refunded amounts and the lease are not written here.
 ///
 /// # Errors
 /// It is not, or the database fails.
@@ -433,9 +444,9 @@ pub async fn save_attempt(
          bank_txn_id = $10, otsbank_name = $11, status_code = $12, status_source = $13, \
          recon_status = $14, txn_init_date = $15, txn_complete_date = $16, auth_calls = $17, \
          auth_in_flight = $18, auth_error = $19, next_requery_at = $20, requery_count = $21, \
-         queried_at = $22, lease_owner = $23, lease_until = $24, settled_at = $25, confirmed_at = $26, \
-         final_at = $27, cleared_at = $28, updated_at = $29, version = version + 1 \
-         WHERE id = $30 AND version = $31 AND phase = $32 AND outcome = $33",
+         queried_at = $22, settled_at = $23, confirmed_at = $24, final_at = $25, cleared_at = \
+         $26, auth_at = $27, updated_at = $28, version = version + 1 WHERE id = $29 AND \
+         version = $30 AND phase = $31 AND outcome = $32",
     )
     .bind(after.phase.as_str())
     .bind(after.outcome.as_str())
@@ -459,12 +470,11 @@ pub async fn save_attempt(
     .bind(after.next_requery_at)
     .bind(after.requery_count)
     .bind(after.queried_at)
-    .bind(&after.lease_owner)
-    .bind(after.lease_until)
     .bind(after.settled_at)
     .bind(after.confirmed_at)
     .bind(after.final_at)
     .bind(after.cleared_at)
+    .bind(after.auth_at)
     .bind(now_ms)
     .bind(&before.id)
     .bind(before.version)

@@ -1,0 +1,242 @@
+//! What a status answer makes of the attempt.
+
+use serde_json::json;
+
+use super::super::apply::{Applied, News};
+use super::super::issues::{self, Kind, NewIssue};
+use super::super::rows::{self, AttemptRow, OrderRow};
+use super::super::state::{Outcome, Phase};
+use super::super::{Caller, Flow, FlowError};
+use super::job::Asked;
+use super::schedule::{failure_check_ms, next_query_ms, token_end_ms};
+use crate::atom::call::CallError;
+use crate::atom::wire::codes::Class;
+use crate::atom::wire::messages::{StatusAnswer, StatusTransaction};
+use crate::store::{StoreError, Tx};
+
+/// Queries without agreement after which a success is told to somebody: the schedule's first hour.
+const CONFIRM_QUERIES_MAX: i64 = 6;
+
+impl Flow {
+    /// Writes an answer, or that there was none, and when to ask next.
+    pub(super) async fn write_answer(
+        &self,
+        asked: &AttemptRow,
+        answer: Result<StatusAnswer, CallError>,
+    ) -> Result<Asked, FlowError> {
+        let now_ms = self.clock.now_ms();
+        let mut tx = self.store.begin().await?;
+        let order = rows::take_order(&mut tx, &asked.order_id).await?;
+        let order =
+            order.ok_or_else(|| StoreError::broken("orders", &asked.order_id, "is gone"))?;
+        let before = rows::attempt(&mut tx, &asked.id).await?;
+        let before =
+            before.ok_or_else(|| StoreError::broken("payment_attempts", &asked.id, "is gone"))?;
+        let mut after = before.clone();
+        after.requery_count += 1;
+        after.queried_at = Some(now_ms);
+        let (result, ended) = match answer {
+            Ok(StatusAnswer {
+                transaction: Some(said),
+                duplicates,
+                ..
+            }) => {
+                self.told(&mut tx, &order, &before, after, &said, &duplicates)
+                    .await?
+            }
+            Ok(_) => {
+                self.no_data(&mut tx, &before, after).await?;
+                ("no_data", Asked::Same)
+            }
+            Err(error) => {
+                self.unanswered(&mut tx, &before, after, &error).await?;
+                ("unanswered", Asked::Unanswered)
+            }
+        };
+        self.release(&mut tx, &asked.id).await?;
+        self.points.reach("requery.writing").await;
+        tx.commit().await?;
+        self.observer.requery(result);
+        Ok(ended)
+    }
+
+    /// Atom knows the attempt.
+    async fn told(
+        &self,
+        tx: &mut Tx,
+        order: &OrderRow,
+        before: &AttemptRow,
+        mut after: AttemptRow,
+        said: &StatusTransaction,
+        duplicates: &[StatusTransaction],
+    ) -> Result<(&'static str, Asked), FlowError> {
+        let now_ms = self.clock.now_ms();
+        if said.reading.class == Class::Failed && !before.outcome.is_captured() {
+            self.clear(&mut after, now_ms);
+        }
+        let news = News::of_status("requery", said, before);
+        let applied = self.apply(tx, order, before, &news, after).await?;
+        for other in duplicates {
+            self.surplus_of(tx, order, before, said, other).await?;
+        }
+        let current = rows::attempt(tx, &before.id).await?;
+        if let Some(current) = current {
+            self.tell_if_over(tx, &current).await?;
+        }
+        Ok(match applied {
+            Applied::Raised(_) => (applied.as_str(), Asked::Raised),
+            _ => (applied.as_str(), Asked::Same),
+        })
+    }
+
+    /// Atom does not know the attempt: within the token's lifetime that says nothing, after it nobody paid.
+    async fn no_data(
+        &self,
+        tx: &mut Tx,
+        before: &AttemptRow,
+        mut after: AttemptRow,
+    ) -> Result<(), FlowError> {
+        let now_ms = self.clock.now_ms();
+        let expired = now_ms >= token_end_ms(before, &self.settings);
+        match before.outcome {
+            Outcome::None | Outcome::Failed
+                if expired && !matches!(before.phase, Phase::SignatureVerified) =>
+            {
+                if before.phase.leads_to(Phase::Abandoned) {
+                    after.phase = Phase::Abandoned;
+                }
+                self.clear(&mut after, now_ms);
+            }
+            Outcome::Success
+                if before.confirmed_at.is_none() && after.requery_count >= CONFIRM_QUERIES_MAX =>
+            {
+                self.tell_unresolved(tx, &after, Kind::UnconfirmedSuccess)
+                    .await?;
+            }
+            _ => {}
+        }
+        self.write_scheduled(tx, before, after).await
+    }
+
+    async fn unanswered(
+        &self,
+        tx: &mut Tx,
+        before: &AttemptRow,
+        mut after: AttemptRow,
+        error: &CallError,
+    ) -> Result<(), FlowError> {
+        let now_ms = self.clock.now_ms();
+        if let CallError::CircuitOpen { retry_after, .. } = error {
+            // Nothing was asked.
+            after.requery_count = before.requery_count;
+            after.queried_at = before.queried_at;
+            let wait_ms = i64::try_from(retry_after.as_millis()).unwrap_or(60_000);
+            after.next_requery_at = Some(now_ms + wait_ms.max(1));
+            rows::save_attempt(tx, before, &mut after, now_ms).await?;
+            return Ok(());
+        }
+        log::error!(
+            "API call failed api=status error={error} attempt={}",
+            before.id
+        );
+        if matches!(error, CallError::Refused { .. } | CallError::Invalid { .. }) {
+            let raised = NewIssue {
+                kind: Kind::GatewayConfiguration,
+                order_id: None,
+                attempt_id: None,
+                refund_id: None,
+                about: "status",
+                detail: json!({"error": error.to_string(), "attempt_id": before.id}),
+            };
+            issues::open(tx, now_ms, &raised).await?;
+        }
+        self.write_scheduled(tx, before, after).await
+    }
+
+    async fn write_scheduled(
+        &self,
+        tx: &mut Tx,
+        before: &AttemptRow,
+        mut after: AttemptRow,
+    ) -> Result<(), FlowError> {
+        after.next_requery_at = next_query_ms(&after, &self.settings, self.clock.now_ms());
+        let actor = Caller {
+            merchant_id: String::new(),
+            actor: self.process.to_string(),
+            request_id: "requery".to_owned(),
+        };
+        self.save_step(tx, &actor, before, &mut after).await?;
+        self.tell_if_over(tx, &after).await
+    }
+
+    /// Marks that a query after the token's lifetime saw no payment, and, once T+1 is over, that this is final.
+    fn clear(&self, after: &mut AttemptRow, now_ms: i64) {
+        if now_ms >= token_end_ms(after, &self.settings) {
+            after.cleared_at.get_or_insert(now_ms);
+        }
+        if now_ms >= failure_check_ms(after) {
+            after.final_at.get_or_insert(now_ms);
+        }
+    }
+
+    /// The schedule is over and something is still open: somebody is told, nothing is guessed.
+    async fn tell_if_over(&self, tx: &mut Tx, attempt: &AttemptRow) -> Result<(), FlowError> {
+        if attempt.next_requery_at.is_some() {
+            return Ok(());
+        }
+        let kind = match attempt.outcome {
+            Outcome::Success if attempt.final_at.is_none() => Kind::UnconfirmedSuccess,
+            Outcome::None | Outcome::Pending if attempt.cleared_at.is_none() => {
+                Kind::UnresolvedAttempt
+            }
+            _ => return Ok(()),
+        };
+        self.tell_unresolved(tx, attempt, kind).await
+    }
+
+    async fn surplus_of(
+        &self,
+        tx: &mut Tx,
+        order: &OrderRow,
+        attempt: &AttemptRow,
+        first: &StatusTransaction,
+        other: &StatusTransaction,
+    ) -> Result<(), FlowError> {
+        let known = attempt.atom_txn_id.as_ref().or(first.atom_txn_id.as_ref());
+        // A success that is on record may be listed second; then the first is the one too many.
+        let surplus = if known == other.atom_txn_id.as_ref() {
+            first
+        } else {
+            other
+        };
+        let atom_txn_id = surplus.atom_txn_id.as_deref().unwrap_or("");
+        let raised = NewIssue {
+            kind: Kind::DuplicateCapture,
+            order_id: Some(&order.id),
+            attempt_id: Some(&attempt.id),
+            refund_id: None,
+            about: atom_txn_id,
+            detail: json!({
+                "atom_txn_id": atom_txn_id, "first_atom_txn_id": known, "amount": attempt.amount,
+            }),
+        };
+        if issues::open(tx, self.clock.now_ms(), &raised).await? {
+            self.observer.duplicate_capture();
+        }
+        Ok(())
+    }
+
+    /// Gives the claim on an attempt back.
+    pub(super) async fn release(&self, tx: &mut Tx, id: &str) -> Result<(), FlowError> {
+        sqlx::query(
+            "UPDATE payment_attempts SET lease_owner = NULL, lease_until = NULL \
+             WHERE id = $1 AND lease_owner = $2",
+        )
+        .bind(id)
+        .bind(&*self.process)
+        .execute(tx.conn())
+        .await
+        .map_err(StoreError::from)?;
+        Ok(())
+    }
+}
