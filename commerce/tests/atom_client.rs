@@ -662,6 +662,10 @@ fn settings_are_checked() {
         ),
         (wrong(|s, _| s.env = Env::Sim), "atom.url.auth is missing"),
         (
+            wrong(|s, _| s.public_key_pins = vec!["abc".to_owned()]),
+            "atom.public_key_pins is not a list",
+        ),
+        (
             wrong(|s, _| s.calls.tries_max = 4),
             "atom.calls.tries_max is not 1 to 3",
         ),

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use super::backoff;
 use super::breaker::{Breaker, Outcome};
 use super::call::{Api, Atom, CallClass, CallError, CallObserver, CircuitState, Doubt, NotSent};
+use super::pins::{self, Pin};
 use super::settings::{AtomSecrets, AtomSettings, CallLimits, SettingsError};
 use super::wire::answer::{ANSWER_LEN_MAX, AnswerError, Body, Undecodable, open};
 use super::wire::callback_open::InboundKeys;
@@ -288,6 +289,13 @@ fn http_client(settings: &AtomSettings) -> Result<reqwest::Client, SettingsError
         .pool_idle_timeout(POOL_IDLE);
     if let Some(proxy) = &settings.proxy {
         builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(failed)?);
+    }
+    if !settings.public_key_pins.is_empty() {
+        let pins = settings.public_key_pins.iter();
+        let pins = pins.filter_map(|pin| Pin::parse(pin)).collect();
+        let config = pins::tls_config(pins);
+        let config = config.map_err(|error| SettingsError::Client(error.to_string()))?;
+        builder = builder.tls_backend_preconfigured(config);
     }
     builder.build().map_err(failed)
 }

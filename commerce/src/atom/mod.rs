@@ -9,5 +9,6 @@ pub mod breaker;
 pub mod call;
 pub mod client;
 pub mod flow;
+pub mod pins;
 pub mod settings;
 pub mod wire;

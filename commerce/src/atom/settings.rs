@@ -7,6 +7,7 @@ use url::Url;
 
 use super::breaker::BreakerSettings;
 use super::call::Api;
+use super::pins::Pin;
 use super::wire::callback_open::InboundKeys;
 use super::wire::crypt::CipherKey;
 use super::wire::request::{StatusApi, Switches};
@@ -128,6 +129,8 @@ pub struct AtomSettings {
     pub auth_bearer: bool,
     /// A proxy for the calls, if there must be one.
     pub proxy: Option<String>,
+    /// SHA-256 of the public keys that Atom's servers may show, in Base64; empty trusts the system's roots alone.
+    pub public_key_pins: Vec<String>,
     /// The addresses.
     pub url: Urls,
     /// The forms of the messages.
@@ -146,6 +149,7 @@ impl Default for AtomSettings {
             product: "NSE".to_owned(),
             auth_bearer: false,
             proxy: None,
+            public_key_pins: Vec::new(),
             url: Urls::default(),
             messages: Switches::default(),
             calls: CallLimits::default(),
@@ -314,6 +318,16 @@ impl AtomSettings {
         self.checkout_js()?;
         if let Some(proxy) = &self.proxy {
             Url::parse(proxy).map_err(|_| value("proxy", "an address"))?;
+        }
+        if self
+            .public_key_pins
+            .iter()
+            .any(|pin| Pin::parse(pin).is_none())
+        {
+            return Err(value(
+                "public_key_pins",
+                "a list of SHA-256 digests in Base64 (44 characters each)",
+            ));
         }
         self.check_limits()?;
         check_secrets(self.auth_bearer, secrets)?;

@@ -269,8 +269,9 @@ fn the_switches() {
 /// A request that breaks a limit of the interface is not written, and the error names the field.
 #[test]
 fn limits_are_named() {
+    type Change = fn(&mut AuthRequest);
     let writer: RequestWriter = writer(Switches::default());
-    let auth = |change: fn(&mut AuthRequest)| {
+    let auth = |change: Change| {
         let mut request = auth_request();
         change(&mut request);
         writer
@@ -278,7 +279,7 @@ fn limits_are_named() {
             .expect_err("a limit is broken")
             .to_string()
     };
-    let table: [(fn(&mut AuthRequest), &str); 8] = [
+    let table: [(Change, &str); 8] = [
         (|r| r.merch_txn_id = "g1".to_owned(), "merchTxnId"),
         (|r| r.merch_txn_id = "G".repeat(33), "merchTxnId"),
         (
