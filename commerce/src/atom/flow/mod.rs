@@ -13,7 +13,9 @@ mod attempts;
 pub mod audit;
 mod error;
 pub mod idempotency;
+mod inbox;
 pub mod issues;
+mod jobs;
 mod observe;
 mod order;
 pub mod outbox;
@@ -27,6 +29,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 pub use error::{FieldError, FlowError};
+pub use inbox::{CallbackAnswer, InboxReport, Landing, LandingState};
+pub use jobs::CleanupReport;
 pub use observe::{FlowObserver, Unobserved};
 pub use order::{ITEMS_MAX, Item, OrderAsk, OrderFilter, payment_status};
 pub use rows::{
@@ -87,6 +91,7 @@ pub struct Flow {
     pub process: Arc<str>,
     read_token_key: Secret,
     pace: Arc<Mutex<requery::Pace>>,
+    sampler: Arc<Mutex<inbox::Sampler>>,
 }
 
 impl Flow {
@@ -104,6 +109,7 @@ impl Flow {
             process: id::new("proc_").into(),
             read_token_key: parts.read_token_key,
             pace: Arc::default(),
+            sampler: Arc::default(),
         }
     }
 }
@@ -148,6 +154,31 @@ impl Reply {
 pub const POINTS: &[&str] = &[
     "order.create.stored",
     "order.create.committed",
+    "payment.start.begin",
+    "payment.start.reserved",
+    "payment.start.reserve_committed",
+    "payment.start.before_call",
+    "payment.start.after_call",
+    "payment.start.token_stored",
+    "payment.start.token_committed",
+    "payment.start.new_id",
+    "callback.verified",
+    "callback.stored",
+    "callback.store_committed",
+    "callback.applied",
+    "callback.marked",
+    "callback.committed",
+    "callback.orphan",
+    "requery.claimed",
+    "requery.claim_committed",
+    "requery.given_up",
+    "requery.before_call",
+    "requery.after_call",
+    "requery.writing",
+    "requery.written",
     "order.move.stored",
     "order.move.committed",
+    "order.expire.stored",
+    "order.expire.committed",
+    "cleanup.stored",
 ];
