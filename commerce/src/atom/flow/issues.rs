@@ -90,9 +90,33 @@ kinds! {
     SettledButFailed = "settled_but_failed", High;
     /// A stored message cannot be applied.
     InboxStuck = "inbox_stuck", High;
+    /// Atom does not accept a refund request as such: the configuration is to be mended, then the refund sent.
+    RefundConfiguration = "refund_configuration", High;
+    /// Definite answers do not list a refund of unknown outcome: an operator decides whether it is sent again.
+    RefundNotListed = "refund_not_listed", High;
+    /// Nobody could tell up to the last look-up, or after sending it again, what became of a refund.
+    RefundUndecided = "refund_undecided", High;
+    /// A refund is listed with another amount than was sent.
+    RefundAmountMismatch = "refund_amount_mismatch", High;
+    /// One refund is listed more than once: money may have gone out twice.
+    RefundListedTwice = "refund_listed_twice", High;
+    /// The gateway says about a refund what is not in the table of remarks.
+    RefundRemarksUnknown = "refund_remarks_unknown", Low;
+    /// A refund failed, in whole or in part, after it was accepted.
+    RefundFailed = "refund_failed", High;
+    /// An accepted refund was not reported paid out in its time.
+    RefundNotPaidOut = "refund_not_paid_out", Medium;
 }
 
 impl Kind {
+    /// The questions about a refund that its end answers.
+    pub const OF_UNSETTLED_REFUNDS: &'static [Kind] = &[
+        Kind::RefundConfiguration,
+        Kind::RefundNotListed,
+        Kind::RefundUndecided,
+        Kind::RefundAmountMismatch,
+    ];
+
     /// The kind of a stored word.
     pub fn parse(word: &str) -> Option<Kind> {
         Kind::ALL.iter().copied().find(|kind| kind.as_str() == word)

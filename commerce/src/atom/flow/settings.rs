@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::refunds::finding::RemarkTable;
+
 /// What a failed attempt does to its order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +47,10 @@ pub struct FlowSettings {
     pub refund_includes_surcharge: bool,
     /// How many days after the payment a refund may be asked for; no limit if absent.
     pub refund_window_days: Option<i64>,
+    /// What the gateway's words about a refund mean.
+    pub refund_remarks: RemarkTable,
+    /// Whether an operator's action that moves money needs a second operator.
+    pub require_second_operator: bool,
     /// Status queries in a second, of this process.
     pub queries_per_s_max: u32,
     /// Status queries at the same time, of this process.
@@ -81,6 +87,8 @@ impl Default for FlowSettings {
             allow_partial_refund: true,
             refund_includes_surcharge: false,
             refund_window_days: None,
+            refund_remarks: RemarkTable::default(),
+            require_second_operator: true,
             queries_per_s_max: 5,
             queries_at_once_max: 8,
             challan_days: 7,
