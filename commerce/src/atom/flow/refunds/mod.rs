@@ -83,7 +83,7 @@ impl Flow {
     }
 
     /// Calls a person for a refund.
-    async fn raise(
+    async fn raise_for(
         &self,
         tx: &mut Tx,
         refund: &RefundRow,

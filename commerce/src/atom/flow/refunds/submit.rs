@@ -105,7 +105,7 @@ impl Flow {
             Err(error) => {
                 after.held = Some(Held::Configuration);
                 after.next_check_at = None;
-                self.raise(
+                self.raise_for(
                     &mut tx,
                     &after,
                     Kind::RefundConfiguration,
@@ -194,7 +194,7 @@ impl Flow {
             }
         };
         if let Some((kind, detail)) = alarm {
-            self.raise(&mut tx, &after, kind, &detail).await?;
+            self.raise_for(&mut tx, &after, kind, &detail).await?;
         }
         let change = Change {
             order: &order,
