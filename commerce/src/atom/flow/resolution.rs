@@ -12,7 +12,7 @@ use super::issues::Kind;
 use super::operators::{self, Consent, Subject};
 use super::refunds::resolve::check_note;
 use super::refunds::system::Surplus;
-use super::state::{OrderCause, OrderStatus, Outcome, Phase, Source};
+use super::state::{OrderStatus, Outcome, Phase, Source};
 use super::{
     AttemptRow, Caller, Flow, FlowError, OrderRow, Reply, attempt, save_attempt, take_order,
 };
@@ -176,7 +176,7 @@ impl Flow {
                     );
                     closed = false;
                 }
-                AcceptAmount => self.accept_amount(tx, issue, &order, &paid, caller).await?,
+                AcceptAmount => self.accept_amount(tx, issue, &order, &paid).await?,
                 MarkFailed => self.mark_failed(tx, issue, &paid, caller).await?,
                 Close => {}
             }
@@ -213,6 +213,10 @@ impl Flow {
                 "the order is paid by this capture; refund the order instead",
             ));
         }
+        if paid.hold.is_some() && paid.atom_txn_id.is_some() && !paid.outcome.is_captured() {
+            self.believe_capture(tx, issue, paid, paid.hold.clone())
+                .await?;
+        }
         let surplus = Surplus {
             issue_id: issue.id.clone(),
             order_id: order.id.clone(),
@@ -238,7 +242,6 @@ impl Flow {
         issue: &Issue,
         order: &OrderRow,
         held: &AttemptRow,
-        caller: &Caller,
     ) -> Result<(), FlowError> {
         if order.status != OrderStatus::Pending {
             return Err(unfit(
@@ -249,9 +252,22 @@ impl Flow {
         if held.atom_txn_id.is_none() || held.outcome == Outcome::Reversed {
             return Err(unfit(issue, "no capture of this attempt is known"));
         }
+        let after = self.believe_capture(tx, issue, held, None).await?;
+        self.pay(tx, order, &after, &issue.id).await?;
+        Ok(())
+    }
+
+    /// Two people say that money was captured: the attempt is a success, and on `hold` or free of it.
+    async fn believe_capture(
+        &self,
+        tx: &mut Tx,
+        issue: &Issue,
+        held: &AttemptRow,
+        hold: Option<String>,
+    ) -> Result<AttemptRow, FlowError> {
         let now_ms = self.clock.now_ms();
         let mut after = held.clone();
-        after.hold = None;
+        after.hold = hold;
         after.phase = Phase::Completed;
         after.outcome = Outcome::Success;
         after.settled_at = after.settled_at.or(Some(now_ms));
@@ -264,21 +280,7 @@ impl Flow {
         }
         after.status_source = Some(source);
         save_attempt(tx, held, &mut after, now_ms).await?;
-        let mut paid = order.clone();
-        paid.status = OrderStatus::Paid;
-        paid.paid_attempt_id = Some(held.id.clone());
-        paid.payment_method = held.sub_channel.clone();
-        paid.paid_at = Some(now_ms);
-        paid.confirmed_at = held.confirmed_at;
-        self.write_step(
-            tx,
-            order,
-            &mut paid,
-            OrderCause::Payment,
-            &caller.actor,
-            &issue.id,
-        )
-        .await
+        Ok(after)
     }
 
     async fn mark_failed(

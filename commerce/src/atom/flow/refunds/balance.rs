@@ -124,7 +124,8 @@ pub(super) async fn attempt_of(tx: &mut Tx, refund: &RefundRow) -> Result<Attemp
 }
 
 impl Flow {
-    /// What was captured of an attempt, as far as it can be given back: never more than the gateway says it captured.
+    /// What was captured of an attempt, as far as it can be given back to its order: never more than the gateway says it
+    /// captured. Of a capture on hold, which no order has, all of it.
     pub(super) fn captured(&self, attempt: &AttemptRow) -> i64 {
         let surcharge = attempt.surcharge.unwrap_or(0);
         let told = attempt
@@ -135,7 +136,10 @@ impl Flow {
         } else {
             0
         };
-        attempt.amount.min(told) + included
+        match attempt.hold {
+            Some(_) => told + included,
+            None => attempt.amount.min(told) + included,
+        }
     }
 
     /// What can still be given back of an attempt.

@@ -168,7 +168,8 @@ impl Flow {
         let lines = lines::load(&mut tx, &before).await?;
         let learned = self.learn(&before, lines, answer, now_ms);
         for (kind, detail) in &learned.alarms {
-            self.raise_for(&mut tx, &learned.after, *kind, detail).await?;
+            self.raise_for(&mut tx, &learned.after, *kind, detail)
+                .await?;
         }
         let change = Change {
             order: &order,
