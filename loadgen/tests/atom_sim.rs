@@ -184,6 +184,12 @@ async fn callbacks_are_damaged_as_ordered() {
         assert!(!heard.is_empty() && check(&heard), "{fault}: {heard:?}");
         merchant.no_faults().await;
     }
+}
+
+/// A lost callback does not arrive, and a word may stand where the ciphertext should be.
+#[tokio::test]
+async fn lost_callbacks_and_words() {
+    let merchant = Merchant::start().await;
     merchant
         .only_fault(json!({"api": "callback", "fault": "lost"}))
         .await;

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::Failure;
 use crate::build::{self, Programs};
@@ -21,9 +21,21 @@ use crate::site::{Plan, Site, fresh_dir};
 /// Options of `cargo xtask demo`.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
-    /// Transactions per second that are offered
+    /// What to show
+    #[arg(long, value_enum, default_value_t = Flow::Cafis)]
+    flow: Flow,
+    /// Transactions per second that are offered, with the flow `cafis`
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Flow {
+    /// The card gateway with a CAFIS centre, load, and a fault in the middle
+    Cafis,
+    /// Orders, payments and refunds over Atom
+    Atom,
 }
 
 /// t31 and t32, shortened from 58 s each: with these the fault fits into the demo.
@@ -49,6 +61,13 @@ const LOG_LINES: usize = 3;
 /// # Errors
 /// Whatever did not work.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    match args.flow {
+        Flow::Cafis => cafis(args),
+        Flow::Atom => crate::demo_atom::run(),
+    }
+}
+
+fn cafis(args: &DemoArgs) -> Result<(), Failure> {
     println!("== building (release)");
     let programs = build::release_programs()?;
     let dir = fresh_dir("demo")?;
@@ -110,7 +129,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// A path as a reader wants to see it.
-fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     let inside = path.strip_prefix(build::root()).unwrap_or(path);
     inside.display().to_string()
 }
@@ -281,7 +300,7 @@ fn records(programs: &Programs, site: &Site) -> Result<(), Failure> {
 }
 
 /// Standard output of a command, with its errors behind, and whether it succeeded.
-fn output_of(mut command: Command) -> Result<(String, bool), Failure> {
+pub fn output_of(mut command: Command) -> Result<(String, bool), Failure> {
     let output = command
         .output()
         .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
@@ -293,7 +312,7 @@ fn output_of(mut command: Command) -> Result<(String, bool), Failure> {
 }
 
 /// Shows lines, the long ones without their ends.
-fn indent(text: &str) {
+pub fn indent(text: &str) {
     for line in text.lines() {
         match line.char_indices().nth(WIDTH) {
             Some((end, _)) => println!("   {} ...", &line[..end]),

@@ -12,6 +12,8 @@ mod checks;
 mod compare;
 mod control;
 mod demo;
+mod demo_atom;
+mod http;
 mod packages;
 mod ports;
 mod postgres;
@@ -31,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show the gateway at work: a centre, the daemon, load, a fault in the middle, and the books afterwards
+    /// Show the gateway at work, or the flow of orders and refunds: load, faults in the middle, and the books afterwards
     Demo(demo::DemoArgs),
     /// Build what the tests need and run every test of the workspace
     Test(checks::TestArgs),

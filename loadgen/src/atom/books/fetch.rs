@@ -18,13 +18,12 @@ const PAGE: usize = 100;
 /// How long an answer may take: a ledger may be long.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
-/// Where the books are, and the keys for them.
+/// Where the books are, and the operator's key.
 #[derive(Clone)]
 pub struct Fetch {
     client: reqwest::Client,
     gateway: Url,
     sim: Url,
-    key: String,
     operator: String,
 }
 
@@ -33,7 +32,7 @@ impl Fetch {
     ///
     /// # Errors
     /// No client can be made.
-    pub fn new(gateway: Url, sim: Url, key: String, operator: String) -> Result<Fetch, String> {
+    pub fn new(gateway: Url, sim: Url, operator: String) -> Result<Fetch, String> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(ANSWER_MAX)
@@ -42,7 +41,6 @@ impl Fetch {
             client: client.map_err(|error| format!("no client: {error}"))?,
             gateway,
             sim,
-            key,
             operator,
         })
     }
@@ -108,7 +106,7 @@ impl Fetch {
                     .map_err(|error| error.to_string())?;
                 let path = format!("/v1/orders/{id}");
                 fetch
-                    .get::<Order>(&fetch.gateway, &path, Some(&fetch.key))
+                    .get::<Order>(&fetch.gateway, &path, Some(&fetch.operator))
                     .await
             });
         }
@@ -116,7 +114,7 @@ impl Fetch {
         while let Some(read) = reading.join_next().await {
             orders.push(read.map_err(|error| error.to_string())??);
         }
-        let issues = self.list("/v1/admin/issues").await?;
+        let issues = self.list("/v1/admin/issues?state=all").await?;
         let issues = issues
             .into_iter()
             .map(serde_json::from_value::<Issue>)

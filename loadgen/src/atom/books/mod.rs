@@ -1,11 +1,12 @@
 //! `loadgen books-atom`: holds what `commerced` says of orders and refunds against what the simulator knows of the money.
 //!
-//! Everything comes over the public interfaces of both: orders, refunds and issues from the merchant's and the operator's
-//! calls, payments and refunds from the simulator's ledger. [`rules`] says what the two may look like together
+//! Everything comes over the public interfaces of both: orders, refunds and issues from the operator's calls, payments and refunds from the simulator's ledger. [`rules`] says what the two may look like together
 //! (`spec/atom.md` 21, invariants 1 to 6).
 
 pub mod fetch;
 pub mod rules;
+#[cfg(test)]
+mod rules_tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,9 +28,6 @@ pub struct BooksAtomArgs {
     /// Where the simulator of Atom listens
     #[arg(long, value_name = "URL")]
     pub sim: Url,
-    /// File with the merchant's API key
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
     /// File with an operator's API key
     #[arg(long, value_name = "FILE")]
     pub operator_key: PathBuf,
@@ -72,7 +70,6 @@ pub fn run(args: &BooksAtomArgs) -> Result<Findings, String> {
     let fetch = fetch::Fetch::new(
         args.gateway.clone(),
         args.sim.clone(),
-        key_of(&args.key)?,
         key_of(&args.operator_key)?,
     )?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -57,6 +57,8 @@ pub struct Issue {
     pub kind: String,
     /// The order, if it is known.
     pub order_id: Option<String>,
+    /// When a person was done with it.
+    pub closed_at: Option<String>,
 }
 
 /// The simulator's ledger.
@@ -349,6 +351,7 @@ fn captures_known(books: &Books, horizon_ms: i64, findings: &mut Findings) {
     let issues: HashSet<&str> = books
         .issues
         .iter()
+        .filter(|issue| issue.closed_at.is_none())
         .filter_map(|issue| issue.order_id.as_deref())
         .collect();
     let given_back: HashSet<u64> = books

@@ -36,7 +36,7 @@ mod tests {
     /// What is written is read back, the short forms mean the same, and anything that is not plainly an amount is refused.
     #[test]
     fn texts_and_paise() {
-        for paise in [0, 5, 100, 4233, 2550, 999_999_999_999_99] {
+        for paise in [0, 5, 100, 4233, 2550, 99_999_999_999_999] {
             assert_eq!(parse(&fixed2(paise)), Some(paise));
         }
         assert_eq!(fixed2(5), "0.05");

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::amount::fixed2;
 use super::clock::indian_time;
 use super::config::{CallbackOrder, Keys};
 use super::faults::{BankTxnId, Fault, Place, draw};
@@ -9,7 +10,7 @@ use super::message::{
     Callback, CallbackBank, CallbackCust, CallbackMerch, CallbackMode, CallbackPay, Empty, Extras,
     Number, ProductPart, Said, SubChannel, text_of,
 };
-use super::records::{Payment, Token};
+use super::records::{Line, Payment, Token};
 use super::wire::{self, Sealed};
 use super::world::{Due, Parcel, World};
 
@@ -123,86 +124,40 @@ pub fn compose(
     said: &Said,
     faults: &[Fault],
 ) -> String {
-    let has = |fault: Fault| faults.contains(&fault);
-    let as_text = has(Fault::NumbersAsText);
+    let as_text = faults.contains(&Fault::NumbersAsText);
     let merch_id = match keys.identity.merch_id.parse::<u64>() {
-        Ok(number) if has(Fault::OtherMerchant) => number + 1,
+        Ok(number) if faults.contains(&Fault::OtherMerchant) => number + 1,
         Ok(number) => number,
         Err(_) => 0,
     };
-    let (mut amount, mut surcharge) = (payment.amount, payment.surcharge);
-    let mut total = payment.total();
-    if has(Fault::TotalChanged) {
-        total += CHANGED_BY;
-    }
-    if has(Fault::AmountChanged) {
-        amount /= 2;
-        surcharge = total - amount;
-    }
     let bank_txn_id = bank_txn_id(payment, faults);
     let signed_bank = match &bank_txn_id {
-        _ if has(Fault::BankTxnId {
-            form: BankTxnId::NullSigned,
-        }) =>
-        {
-            "null"
-        }
+        _ if faults.contains(&NULL_SIGNED) => "null",
         Some(Some(text)) => text,
         Some(None) | None => "",
     };
-    let total_text = super::amount::fixed2(total);
-    let parts = [
-        &merch_id.to_string(),
-        &payment.atom_txn_id.to_string(),
-        &payment.merch_txn_id,
-        &total_text,
-        &said.status_code,
-        &payment.sub_channel,
-        signed_bank,
-    ];
-    let card = matches!(payment.sub_channel.as_str(), "CC" | "DC");
-    let product = |line: &super::records::Line| ProductPart {
-        prod_name: line.prod_name.clone(),
-        prod_amount: Number::amount(line.amount, as_text),
-    };
+    let sums = Sums::of(payment, faults);
+    let signature = signature(
+        keys,
+        &[
+            &merch_id.to_string(),
+            &payment.atom_txn_id.to_string(),
+            &payment.merch_txn_id,
+            &fixed2(sums.total),
+            &said.status_code,
+            &payment.sub_channel,
+            signed_bank,
+        ],
+        faults,
+    );
     text_of(Callback {
         merch_details: CallbackMerch {
             merch_id: Number::digits(merch_id, as_text),
             merch_txn_id: payment.merch_txn_id.clone(),
             merch_txn_date: token.merch_txn_date.replace(' ', "T"),
         },
-        pay_details: CallbackPay {
-            atom_txn_id: Number::digits(payment.atom_txn_id, as_text),
-            prod_details: payment.lines.iter().map(product).collect(),
-            amount: Number::amount(amount, as_text),
-            surcharge_amount: Number::amount(surcharge, as_text),
-            total_amount: Number::amount(total, as_text),
-            cust_acc_no: "",
-            client_code: "",
-            txn_currency: if has(Fault::CurrencyChanged) {
-                "USD".to_owned()
-            } else {
-                payment.currency.clone()
-            },
-            signature: signature(keys, &parts.map(|part| part as &str), faults),
-            txn_init_date: indian_time(payment.at_ms),
-            txn_complete_date: indian_time(payment.decided_ms),
-        },
-        pay_mode_specific_data: CallbackMode {
-            sub_channel: if has(Fault::SubChannelText) {
-                SubChannel::Text(payment.sub_channel.clone())
-            } else {
-                SubChannel::Array([payment.sub_channel.clone()])
-            },
-            bank_details: CallbackBank {
-                ots_bank_id: Number::digits(2, as_text),
-                bank_txn_id,
-                ots_bank_name: "Sim Bank",
-                card_type: card.then(|| payment.sub_channel.clone()),
-                card_mask_number: card.then_some("XXXXXXXXXXXX1111"),
-                scheme: card.then_some("VISA"),
-            },
-        },
+        pay_details: money(payment, &sums, signature, faults),
+        pay_mode_specific_data: way(payment, bank_txn_id, faults),
         extras: Extras {
             udf1: token.udf1.clone(),
         },
@@ -213,6 +168,87 @@ pub fn compose(
         },
         response_details: said.clone(),
     })
+}
+
+/// `null`, signed as a word.
+const NULL_SIGNED: Fault = Fault::BankTxnId {
+    form: BankTxnId::NullSigned,
+};
+
+/// The three amounts of a message, in paise, with their faults.
+struct Sums {
+    amount: i64,
+    surcharge: i64,
+    total: i64,
+}
+
+impl Sums {
+    fn of(payment: &Payment, faults: &[Fault]) -> Sums {
+        let mut sums = Sums {
+            amount: payment.amount,
+            surcharge: payment.surcharge,
+            total: payment.total(),
+        };
+        if faults.contains(&Fault::TotalChanged) {
+            sums.total += CHANGED_BY;
+        }
+        if faults.contains(&Fault::AmountChanged) {
+            sums.amount /= 2;
+            sums.surcharge = sums.total - sums.amount;
+        }
+        sums
+    }
+}
+
+fn money(
+    payment: &Payment,
+    sums: &Sums,
+    signature: Option<String>,
+    faults: &[Fault],
+) -> CallbackPay {
+    let as_text = faults.contains(&Fault::NumbersAsText);
+    let product = |line: &Line| ProductPart {
+        prod_name: line.prod_name.clone(),
+        prod_amount: Number::amount(line.amount, as_text),
+    };
+    let currency = if faults.contains(&Fault::CurrencyChanged) {
+        "USD"
+    } else {
+        &payment.currency
+    };
+    CallbackPay {
+        atom_txn_id: Number::digits(payment.atom_txn_id, as_text),
+        prod_details: payment.lines.iter().map(product).collect(),
+        amount: Number::amount(sums.amount, as_text),
+        surcharge_amount: Number::amount(sums.surcharge, as_text),
+        total_amount: Number::amount(sums.total, as_text),
+        cust_acc_no: "",
+        client_code: "",
+        txn_currency: currency.to_owned(),
+        signature,
+        txn_init_date: indian_time(payment.at_ms),
+        txn_complete_date: indian_time(payment.decided_ms),
+    }
+}
+
+fn way(payment: &Payment, bank_txn_id: Option<Option<String>>, faults: &[Fault]) -> CallbackMode {
+    let channel = payment.sub_channel.clone();
+    let card = matches!(channel.as_str(), "CC" | "DC");
+    CallbackMode {
+        bank_details: CallbackBank {
+            ots_bank_id: Number::digits(2, faults.contains(&Fault::NumbersAsText)),
+            bank_txn_id,
+            ots_bank_name: "Sim Bank",
+            card_type: card.then(|| channel.clone()),
+            card_mask_number: card.then_some("XXXXXXXXXXXX1111"),
+            scheme: card.then_some("VISA"),
+        },
+        sub_channel: if faults.contains(&Fault::SubChannelText) {
+            SubChannel::Text(channel)
+        } else {
+            SubChannel::Array([channel])
+        },
+    }
 }
 
 fn bank_txn_id(payment: &Payment, faults: &[Fault]) -> Option<Option<String>> {

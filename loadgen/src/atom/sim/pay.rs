@@ -258,6 +258,13 @@ fn payment(
         .or_default()
         .payments
         .push(id);
+    plan_ahead(world, order, id, state, faults);
+    id
+}
+
+/// Plans what the bank and Atom will do to a payment by themselves.
+fn plan_ahead(world: &mut World, order: &PayOrder, id: u64, state: PaymentState, faults: &[Fault]) {
+    let now_ms = world.clock.now_ms();
     if state == PaymentState::Pending {
         let at_ms = match order.after_s {
             Some(seconds) => now_ms + seconds * 1000,
@@ -281,5 +288,4 @@ fn payment(
             Due::Reverse { atom_txn_id: id },
         );
     }
-    id
 }
