@@ -127,9 +127,17 @@ impl Default for Rules {
     }
 }
 
+/// The end of an order number, its plan, the reason of a refusal, and the call that goes wrong by which code.
+pub type Suffix = (
+    &'static str,
+    Plan,
+    Option<&'static str>,
+    Option<(Call, Moment, &'static str)>,
+);
+
 /// Ends of order numbers that decide by themselves, so that a demonstration needs no rules.
 #[rustfmt::skip]
-pub const SUFFIXES: [(&str, Plan, Option<&str>, Option<(Call, Moment, &str)>); 11] = [
+pub const SUFFIXES: [Suffix; 11] = [
     ("-R21", Plan::Refuse, Some("21"), None),
     ("-R22", Plan::Refuse, Some("22"), None),
     ("-R24", Plan::Refuse, Some("24"), None),
