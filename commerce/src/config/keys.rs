@@ -5,6 +5,8 @@ use super::rule::{
     Key, Kind, Section, choice, derived, flag, integer, list, needed, secret, secrets, text,
 };
 
+use crate::pages::shop::settings::PRICE_MINOR_MAX;
+
 /// A waiting time: 10 ms to 10 minutes.
 const fn wait_ms(name: &'static str, default: i64) -> Key {
     integer(name, default, 10, 600_000, "ms")
@@ -35,6 +37,8 @@ pub const SECTIONS: &[&Section] = &[
     &ATOM_BREAKER,
     &FLOW,
     &JOBS,
+    &SHOP,
+    &SHOP_ITEM,
 ];
 
 const LOG: Section = Section {
@@ -237,5 +241,43 @@ const JOBS: Section = Section {
         wait_ms("inbox_ms", 1_000),
         wait_ms("refunds_ms", 1_000),
         wait_ms("tidy_ms", 10_000),
+    ],
+};
+
+const SHOP: Section = Section {
+    path: "shop",
+    many: false,
+    keys: &[
+        flag("enabled", false),
+        text("name", "Tea by the river", Kind::Free("a name for people")),
+        text(
+            "merchant",
+            "shop",
+            Kind::Code {
+                min: 1,
+                max: 32,
+                extra: "_-",
+            },
+        ),
+        choice("currency", "INR", &["INR"]),
+        list("frame_hosts", &[], Kind::Origin),
+    ],
+};
+
+const SHOP_ITEM: Section = Section {
+    path: "shop.item",
+    many: true,
+    keys: &[
+        needed(
+            "id",
+            Kind::Code {
+                min: 1,
+                max: 32,
+                extra: "-",
+            },
+        ),
+        needed("name", Kind::Free("a name for people")),
+        text("text", "", Kind::Free("a sentence for people")),
+        integer("price", 10_000, 1, PRICE_MINOR_MAX, "paise"),
     ],
 };

@@ -17,6 +17,7 @@ use crate::atom::flow::{self, FlowSettings};
 use crate::atom::settings::{AtomSecrets, AtomSettings, KeyAndSalt, SettingsError};
 use crate::jobs::JobSettings;
 use crate::logging::LogSettings;
+use crate::pages::shop::settings::ShopSettings;
 use crate::secret::Secret;
 use crate::store::StoreSettings;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub callback: CallbackSettings,
     /// `[[merchant]]`.
     pub merchants: Vec<MerchantSettings>,
+    /// `[shop]` and `[[shop.item]]`.
+    pub shop: ShopSettings,
     /// `[atom]` and the tables in it.
     pub atom: AtomSettings,
     /// What `[atom]` names and does not hold.
@@ -163,10 +166,11 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn config(&mut self) -> Option<Config> {
-        let merchants = self.all::<MerchantSettings>("merchant");
+        let mut merchants = self.all::<MerchantSettings>("merchant");
         self.check_merchants(&merchants);
+        let shop = self.shop(&merchants);
         // Each part is taken before any is missed, so that all faults are told.
-        let (log, http) = (self.one("log"), self.one("http"));
+        let (log, http) = (self.one("log"), self.one::<HttpSettings>("http"));
         let (limits, callback) = (self.one("http.limits"), self.one("callback"));
         let store_url = self.store_url();
         let store = self.part("store", &["url"], &[]);
@@ -176,6 +180,9 @@ impl<'a> Builder<'a> {
             && let Err(error) = atom.check(secrets)
         {
             self.refused_atom(&error);
+        }
+        if let (Some(shop), Some(http)) = (&shop, &http) {
+            shop_returns_to_us(shop, http, &mut merchants);
         }
         let flow = self.flow(&merchants);
         let read_token_key = self.secrets("flow", "read_token_key").pop();
@@ -189,6 +196,7 @@ impl<'a> Builder<'a> {
             limits: limits?,
             callback: callback?,
             merchants,
+            shop: shop?,
             atom: atom?,
             atom_secrets: atom_secrets?,
             flow: flow?,
@@ -215,6 +223,18 @@ impl<'a> Builder<'a> {
                 );
             }
         }
+    }
+
+    fn shop(&mut self, merchants: &[MerchantSettings]) -> Option<ShopSettings> {
+        let mut shop = self.one::<ShopSettings>("shop")?;
+        shop.items = self.all("shop.item");
+        if let Err(error) = shop.check(merchants.iter().map(|merchant| merchant.id.as_str())) {
+            let line = self.table("shop").map_or(0, |filled| filled.line);
+            let text = error.to_string();
+            let (message, way_out) = text.split_once("; ").unwrap_or((&text, ""));
+            self.bad(line, "shop", message.to_owned(), way_out);
+        }
+        Some(shop)
     }
 
     /// The address of the store; a relative file starts at the directory of the configuration.
@@ -383,6 +403,22 @@ impl<'a> Builder<'a> {
             message,
             way_out: way_out.to_owned(),
         });
+    }
+}
+
+/// The shop's own page is one that its customers may be sent back to.
+fn shop_returns_to_us(
+    shop: &ShopSettings,
+    http: &HttpSettings,
+    merchants: &mut [MerchantSettings],
+) {
+    let own = merchants
+        .iter_mut()
+        .find(|merchant| shop.enabled && merchant.id == shop.merchant);
+    if let Some(merchant) = own
+        && !merchant.return_origins.contains(&http.public_url)
+    {
+        merchant.return_origins.push(http.public_url.clone());
     }
 }
 
