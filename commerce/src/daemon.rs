@@ -24,6 +24,7 @@ use crate::jobs::Jobs;
 use crate::keys::ApiKeys;
 use crate::logging::{self, LogError};
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::points::Points;
 use crate::store::{Store, StoreError};
 
@@ -119,9 +120,12 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         read_token_key: config.read_token_key.clone(),
         observer: metrics.clone(),
     });
+    let keys = ApiKeys::new(store, clock);
+    let pages = Pages::new(&flow, &keys, &config.shop, &config.http.public_url);
     Ok(Arc::new(AppState {
         flow,
-        keys: ApiKeys::new(store, clock),
+        keys,
+        pages,
         limits: Limits::new(
             &config.limits,
             &config.callback,

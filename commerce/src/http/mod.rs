@@ -12,6 +12,7 @@ use crate::atom::flow::Flow;
 use crate::config::{CallbackSettings, HttpSettings};
 use crate::keys::ApiKeys;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 
 pub mod admin;
 pub mod auth;
@@ -37,6 +38,8 @@ pub struct AppState {
     pub keys: ApiKeys,
     /// How often.
     pub limits: limits::Limits,
+    /// What people see.
+    pub pages: Pages,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// `[http]`.

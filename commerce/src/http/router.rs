@@ -10,6 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::problem::Problem;
 use super::{App, admin, health, limits, observe, openapi, orders, request_id};
+use crate::pages;
 
 /// Every route of the API with its methods, as `openapi.json` names them.
 pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>)> {
@@ -43,6 +44,7 @@ pub fn router(app: App) -> Router {
         router = router.route(path, methods);
     }
     router
+        .merge(pages::router(app.pages.clone()))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), limits::layer))

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod assets;
+pub mod desk;
 pub mod form;
 pub mod look;
 pub mod order;
@@ -12,3 +13,99 @@ pub mod session;
 pub mod shop;
 pub mod text;
 pub mod words;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef, Request};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+
+use crate::atom::flow::Flow;
+use crate::keys::ApiKeys;
+use session::Sessions;
+use shop::settings::ShopSettings;
+
+/// Bytes of the largest form; ours have a few hundred.
+const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// What the pages share.
+#[derive(Clone)]
+pub struct Pages {
+    /// Orders, payments and refunds.
+    pub flow: Flow,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// `[shop]`.
+    pub shop: Arc<ShopSettings>,
+    /// The address under which browsers reach us, without a slash at its end.
+    pub public_url: Arc<str>,
+    /// Whether that address is https, so that cookies may be kept to it.
+    pub secure: bool,
+}
+
+impl FromRef<Pages> for Sessions {
+    fn from_ref(pages: &Pages) -> Self {
+        pages.sessions.clone()
+    }
+}
+
+impl Pages {
+    /// Pages over a flow; `public_url` is the origin under which browsers reach us. Cookies keep to https if that is https.
+    #[must_use]
+    pub fn new(flow: &Flow, keys: &ApiKeys, shop: &ShopSettings, public_url: &str) -> Self {
+        let secure = public_url.starts_with("https://");
+        let (store, clock) = (flow.store.clone(), flow.clock.clone());
+        Self {
+            sessions: Sessions::new(store, clock, keys.clone(), secure),
+            flow: flow.clone(),
+            shop: Arc::new(shop.clone()),
+            public_url: public_url.trim_end_matches('/').into(),
+            secure,
+        }
+    }
+
+    /// The page to which the gateway's return URL sends customers of the shop.
+    #[must_use]
+    pub fn return_page(&self) -> String {
+        format!("{}/shop/return", self.public_url)
+    }
+}
+
+/// All pages: the admin pages always, the shop if it is open.
+pub fn router<S: Clone + Send + Sync + 'static>(pages: Pages) -> Router<S> {
+    let shop = if pages.shop.enabled {
+        shop::handlers::router()
+    } else {
+        Router::new()
+    };
+    Router::new()
+        .route("/admin", get(|| async { Redirect::to("/admin/orders") }))
+        .merge(admin::handlers::router())
+        .merge(shop)
+        .merge(assets::router())
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(middleware::from_fn(own_forms_only))
+        .with_state(pages)
+}
+
+/// Refuses forms that a page of another site sent. Browsers say where a form comes from; what is no browser says nothing, and
+/// has no cookie that could be misused.
+pub async fn own_forms_only(request: Request, next: Next) -> Response {
+    let from = request.headers().get("sec-fetch-site");
+    let own = from.is_none_or(|from| from == "same-origin" || from == "none");
+    if request.method() == Method::POST && !own {
+        return session::foreign().into_response();
+    }
+    next.run(request).await
+}
+
+/// A key that makes a second click on a form's button the same request.
+#[must_use]
+pub fn fresh_key() -> String {
+    let mut bytes = [0_u8; 16];
+    rand::fill(&mut bytes);
+    hex::encode(bytes)
+}

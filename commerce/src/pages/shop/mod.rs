@@ -6,6 +6,7 @@
 pub mod basket;
 pub mod checkout;
 pub mod customer;
+pub mod handlers;
 pub mod settings;
 pub mod stage;
 pub mod view;
