@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sqlx::Row;
 
 use super::Pages;
 use super::admin::issues::Issues;
@@ -150,7 +151,31 @@ impl Pages {
             cursor: cursor.map(str::to_owned),
             ..IssueFilter::default()
         };
-        read(self.flow.issues(&filter).await.map_err(refused)?.body)
+        let mut issues: Issues = read(self.flow.issues(&filter).await.map_err(refused)?.body)?;
+        if !closed {
+            self.add_proposals(&mut issues)
+                .await
+                .map_err(|error| refused(error.into()))?;
+        }
+        Ok(issues)
+    }
+
+    /// Adds what first operators asked for.
+    async fn add_proposals(&self, issues: &mut Issues) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, proposed_action, proposed_by FROM issues \
+             WHERE closed_at IS NULL AND proposed_action IS NOT NULL",
+        )
+        .fetch_all(self.flow.store.pool())
+        .await?;
+        for row in rows {
+            let id: String = row.try_get("id")?;
+            if let Some(issue) = issues.items.iter_mut().find(|issue| issue.issue_id == id) {
+                issue.proposed_action = row.try_get("proposed_action")?;
+                issue.proposed_by = row.try_get("proposed_by")?;
+            }
+        }
+        Ok(())
     }
 
     /// Does what a button of an order's page says.

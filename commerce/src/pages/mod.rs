@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod assets;
+pub mod decisions;
 pub mod desk;
 pub mod form;
 pub mod look;
@@ -84,6 +85,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(pages: Pages) -> Router<S> {
     Router::new()
         .route("/admin", get(|| async { Redirect::to("/admin/orders") }))
         .merge(admin::handlers::router())
+        .merge(admin::decide::router())
         .merge(shop)
         .merge(assets::router())
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -10,6 +10,7 @@ use maud::html;
 
 use super::login::{LoginProblem, login};
 use super::order::{OrderPage, RefundForm, order};
+use super::proposal::Deciding;
 use super::{issues, orders, records, refunds, timeline};
 use crate::pages::desk::failed;
 use crate::pages::form::Fields;
@@ -159,12 +160,12 @@ async fn list_issues(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
-    let closed = query.filled("closed").is_some();
+    let (closed, key) = (query.filled("closed").is_some(), fresh_key());
     match pages.issues(closed, query.filled("cursor")).await {
         Ok(list) => {
             let body = maud::html! {
                 (said_above(&query))
-                (issues::issues(&operator, &list, closed, &fresh_key()))
+                (issues::issues(&deciding(&pages, &operator, &key), &list, closed))
             };
             Page::new("Issues", operator.chrome("/admin/issues"), body).into_response()
         }
@@ -180,15 +181,20 @@ async fn list_refunds(
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
     match refunds::read(&pages.flow.store).await {
         Ok(open) => {
-            let now_ms = pages.flow.clock.now_ms();
+            let (now_ms, key) = (pages.flow.clock.now_ms(), fresh_key());
             let body = html! {
                 (said_above(&query))
-                (refunds::refunds(&operator, &open, now_ms, &fresh_key()))
+                (refunds::refunds(&deciding(&pages, &operator, &key), &open, now_ms))
             };
             Page::new("Refunds", operator.chrome("/admin/refunds"), body).into_response()
         }
         Err(error) => failed(&error),
     }
+}
+
+fn deciding<'a>(pages: &Pages, operator: &'a Operator, key: &'a str) -> Deciding<'a> {
+    let two = pages.flow.settings.require_second_operator;
+    Deciding { operator, two, key }
 }
 
 /// What became of the last form of a list.

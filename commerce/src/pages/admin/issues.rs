@@ -4,9 +4,11 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::proposal::proposal;
+use super::proposal::{Deciding, proposal};
+use crate::atom::flow::issues::Kind;
+use crate::atom::flow::resolution::IssueAction;
 use crate::pages::look::{Input, Tone, badge, code, facts, hidden, time_tag};
-use crate::pages::session::{CSRF_FIELD, Operator};
+use crate::pages::session::CSRF_FIELD;
 use crate::pages::text::Zone;
 
 /// One issue as the API lists it.
@@ -110,18 +112,64 @@ const ADVICE: &[(&str, &str)] = &[
         "A stored message cannot be applied. The log has the reason.",
     ),
     (
+        "refund_configuration",
+        "Atom does not accept our refund request as such. Check the configuration, then send the refund again.",
+    ),
+    (
+        "refund_not_listed",
+        "Atom does not list a refund that was sent. Ask Atom, then send it again or free its amount.",
+    ),
+    (
+        "refund_undecided",
+        "Nobody could tell what became of a refund. Ask Atom, then decide under Refunds.",
+    ),
+    (
         "refund_amount_mismatch",
         "Atom lists our refund with another amount. Ask Atom before anything else is done.",
     ),
+    (
+        "refund_listed_twice",
+        "Atom lists one refund of ours twice: the customer may have got the money twice. Ask Atom.",
+    ),
+    (
+        "refund_remarks_unknown",
+        "Atom describes a refund in words that we do not know. Add them to the table, or close this.",
+    ),
+    (
+        "refund_failed",
+        "Atom accepted a refund and did not pay it out. The order is as before; refund it again if it is still due.",
+    ),
+    (
+        "refund_not_paid_out",
+        "An accepted refund has not been reported as paid out for long. Ask Atom.",
+    ),
 ];
 
-/// What an operator can do with an issue: the code, the words, and whether it moves money.
-pub const RESOLUTIONS: &[(&str, &str, bool)] = &[
-    ("close", "Close: nothing is left to do", false),
-    ("refund_surplus", "Refund the surplus payment", true),
-    ("accept_amount", "Accept the amount that arrived", true),
-    ("mark_failed", "Mark as failed", true),
+/// What an operator can do with an issue, in words. Which suits which kind, and what moves money, is the flow's to say.
+const RESOLUTIONS: &[(IssueAction, &str)] = &[
+    (IssueAction::Close, "Close: nothing is left to do"),
+    (
+        IssueAction::RefundSurplus,
+        "Give the money of this payment back",
+    ),
+    (
+        IssueAction::AcceptAmount,
+        "Accept the amount: the order counts as paid",
+    ),
+    (
+        IssueAction::MarkFailed,
+        "Mark the payment as failed: no money came",
+    ),
 ];
+
+/// What suits an issue of this kind.
+fn offered(kind: &str) -> impl Iterator<Item = &'static (IssueAction, &'static str)> {
+    let kind = Kind::parse(kind);
+    RESOLUTIONS.iter().filter(move |(action, _)| {
+        let kinds = action.kinds();
+        kinds.is_none_or(|kinds| kind.is_some_and(|kind| kinds.contains(&kind)))
+    })
+}
 
 /// The words about a kind, empty for one without.
 #[must_use]
@@ -134,14 +182,14 @@ pub fn advice(kind: &str) -> &'static str {
 
 /// The list; `closed` shows those that are done.
 #[must_use]
-pub fn issues(operator: &Operator, issues: &Issues, closed: bool, key: &str) -> Markup {
+pub fn issues(desk: &Deciding<'_>, issues: &Issues, closed: bool) -> Markup {
     html! {
         p {
             @if closed { a href="/admin/issues" { "Open issues" } " · closed issues" }
             @else { "Open issues · " a href="/admin/issues?closed=1" { "closed issues" } }
         }
         ul.rows {
-            @for issue in &issues.items { li.inside id=(issue.issue_id) { (issue_html(operator, issue, key)) } }
+            @for issue in &issues.items { li.inside id=(issue.issue_id) { (issue_html(desk, issue)) } }
             @if issues.items.is_empty() {
                 li.empty { @if closed { "No issue has been closed yet." } @else { "Nothing is waiting for you." } }
             }
@@ -163,7 +211,7 @@ fn older(closed: bool, cursor: &str) -> String {
     )
 }
 
-fn issue_html(operator: &Operator, issue: &Issue, key: &str) -> Markup {
+fn issue_html(desk: &Deciding<'_>, issue: &Issue) -> Markup {
     let order = issue.order_id.as_deref().map(|id| {
         html! { a href=(format!("/admin/orders/{id}")) { code { (id) } } }
     });
@@ -182,7 +230,7 @@ fn issue_html(operator: &Operator, issue: &Issue, key: &str) -> Markup {
             ("Resolution", issue.resolution.as_ref().map(|r| html! { (r) })),
             ("Known", known(&issue.detail)),
         ]))
-        @if open { (resolve_form(operator, issue, key)) }
+        @if open { (resolve_form(desk, issue)) }
     }
 }
 
@@ -212,7 +260,7 @@ fn known(detail: &Value) -> Option<Markup> {
     }
 }
 
-fn resolve_form(operator: &Operator, issue: &Issue, key: &str) -> Markup {
+fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
     let note_id = format!("note-{}", issue.issue_id);
     let note = Input {
         name: "note",
@@ -223,21 +271,22 @@ fn resolve_form(operator: &Operator, issue: &Issue, key: &str) -> Markup {
         autocomplete: "off",
         ..Input::default()
     };
-    let action = issue.proposed_action.as_deref().unwrap_or_default();
+    let proposed = issue.proposed_action.as_deref().unwrap_or_default();
     let by = issue.proposed_by.as_deref().unwrap_or_default();
     html! {
-        (proposal(operator, action, by, words_of(action)))
+        (proposal(desk.operator, proposed, by, words_of(proposed)))
         details open[issue.proposed_action.is_some()] {
             summary { "Resolve" }
             form method="post" action=(format!("/admin/issues/{}/resolve", issue.issue_id)) {
-                (hidden(CSRF_FIELD, &operator.csrf))
-                (hidden("key", &format!("{key}-{}", issue.issue_id)))
+                (hidden(CSRF_FIELD, &desk.operator.csrf))
+                (hidden("key", &desk.key_for(&issue.issue_id)))
                 div.field {
                     label for=(format!("action-{}", issue.issue_id)) { "What shall be done" }
                     select id=(format!("action-{}", issue.issue_id)) name="action" {
-                        @for (action, label, money) in RESOLUTIONS {
-                            option value=(action) selected[issue.proposed_action.as_deref() == Some(action)] {
-                                (label) @if *money { " (needs a second operator)" }
+                        @for (action, label) in offered(&issue.kind) {
+                            option value=(action.as_str()) selected[proposed == action.as_str()] {
+                                (label)
+                                (desk.second(action.moves_money()))
                             }
                         }
                     }
@@ -250,8 +299,21 @@ fn resolve_form(operator: &Operator, issue: &Issue, key: &str) -> Markup {
 }
 
 fn words_of(action: &str) -> &str {
-    RESOLUTIONS
-        .iter()
-        .find(|(a, ..)| *a == action)
-        .map_or(action, |(_, words, _)| words)
+    let row = RESOLUTIONS.iter().find(|(a, _)| a.as_str() == action);
+    row.map_or(action, |(_, words)| words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_advice_and_a_way_out() {
+        // Shows: whatever issue the flow raises, the page says what it means and offers at least to close it.
+        for kind in Kind::ALL {
+            assert!(!advice(kind.as_str()).is_empty(), "{}", kind.as_str());
+            assert!(offered(kind.as_str()).count() >= 1, "{}", kind.as_str());
+        }
+        assert_eq!(offered("unheard_of").count(), 1);
+    }
 }

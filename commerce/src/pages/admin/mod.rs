@@ -1,5 +1,6 @@
 //! `/admin`: orders, issues and refunds for the operators.
 
+pub mod decide;
 pub mod handlers;
 pub mod issues;
 pub mod login;

@@ -5,6 +5,36 @@ use maud::{Markup, html};
 use crate::pages::look::{Tone, badge, nothing};
 use crate::pages::session::Operator;
 
+/// Who decides on a page of decisions, and under which rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Deciding<'a> {
+    /// Who looks.
+    pub operator: &'a Operator,
+    /// Whether what moves money needs two operators.
+    pub two: bool,
+    /// Makes a second click on a form of this page the same decision.
+    pub key: &'a str,
+}
+
+impl Deciding<'_> {
+    /// The key of the form about one record.
+    #[must_use]
+    pub fn key_for(&self, id: &str) -> String {
+        let tail = id.get(id.len().saturating_sub(12)..).unwrap_or_default();
+        format!("{}-{tail}", self.key)
+    }
+
+    /// What stands behind a choice that one operator alone cannot make.
+    #[must_use]
+    pub fn second(&self, moves_money: bool) -> &'static str {
+        if self.two && moves_money {
+            " (needs a second operator)"
+        } else {
+            ""
+        }
+    }
+}
+
 /// Says to whoever looks whether they may confirm it; nothing if nobody asked for anything.
 #[must_use]
 pub fn proposal(operator: &Operator, action: &str, by: &str, words: &str) -> Markup {

@@ -3,11 +3,13 @@
 use maud::{Markup, html};
 use sqlx::Row;
 
-use super::proposal::proposal;
+use super::proposal::{Deciding, proposal};
 use super::records::words;
+use crate::atom::flow::refunds::resolve::{ACTIONS, RefundAction};
+use crate::atom::flow::refunds::state::RefundState;
 use crate::pages::look::{Input, Tone, badge, code, facts, hidden, text};
 use crate::pages::order::tone;
-use crate::pages::session::{CSRF_FIELD, Operator};
+use crate::pages::session::CSRF_FIELD;
 use crate::pages::text::{Zone, age, money, when_ms};
 use crate::store::{Store, StoreError};
 
@@ -90,30 +92,21 @@ pub async fn read(store: &Store) -> Result<Vec<OpenRefund>, StoreError> {
     Ok(refunds)
 }
 
-/// What an operator can decide about a refund: the code, the words, and whether it moves money.
-/// States from which it is offered stand in the third place.
-pub const DECISIONS: &[(&str, &str, &[&str], bool)] = &[
-    ("lookup", "Look it up now", &["unknown", "accepted"], false),
-    (
-        "mark_rejected",
-        "Atom never took it: free its amount",
-        &["requested", "unknown"],
-        true,
-    ),
-    ("mark_accepted", "Atom has taken it", &["unknown"], true),
-    (
-        "mark_processed",
-        "The money was paid out",
-        &["unknown", "accepted"],
-        true,
-    ),
-    ("mark_failed", "It was not paid out", &["accepted"], true),
-    ("resend", "Send it again", &["requested", "unknown"], true),
-];
+/// What a decision means, in words. From which states it is offered, and whether it moves money, is the flow's to say.
+fn label(action: RefundAction) -> &'static str {
+    match action {
+        RefundAction::Lookup => "Look it up now",
+        RefundAction::Resend => "Send it again",
+        RefundAction::MarkAccepted => "Atom has taken it",
+        RefundAction::MarkProcessed => "The money was paid out",
+        RefundAction::MarkRejected => "Atom never took it: free its amount",
+        RefundAction::MarkFailed => "It was not paid out",
+    }
+}
 
 /// The list.
 #[must_use]
-pub fn refunds(operator: &Operator, refunds: &[OpenRefund], now_ms: i64, key: &str) -> Markup {
+pub fn refunds(desk: &Deciding<'_>, refunds: &[OpenRefund], now_ms: i64) -> Markup {
     let waiting = refunds.iter().filter(|r| r.waits_for_person()).count();
     html! {
         p {
@@ -125,13 +118,13 @@ pub fn refunds(operator: &Operator, refunds: &[OpenRefund], now_ms: i64, key: &s
             " The system works on the others by itself."
         }
         ul.rows {
-            @for refund in refunds { li.inside { (refund_html(operator, refund, now_ms, key)) } }
+            @for refund in refunds { li.inside { (refund_html(desk, refund, now_ms)) } }
             @if refunds.is_empty() { li.empty { "Every refund is settled." } }
         }
     }
 }
 
-fn refund_html(operator: &Operator, refund: &OpenRefund, now_ms: i64, key: &str) -> Markup {
+fn refund_html(desk: &Deciding<'_>, refund: &OpenRefund, now_ms: i64) -> Markup {
     let person = refund.waits_for_person();
     html! {
         h3 {
@@ -148,8 +141,8 @@ fn refund_html(operator: &Operator, refund: &OpenRefund, now_ms: i64, key: &str)
             ("Entered", Some(html! { (when_ms(refund.created_at, Zone::Ist)) ", " (age(now_ms - refund.created_at)) " ago" })),
             ("Next look-up", refund.next_check_at.map(|t| html! { (when_ms(t, Zone::Ist)) })),
         ]))
-        (proposal(operator, &refund.proposed_action, &refund.proposed_by, words_of(&refund.proposed_action)))
-        @if refund.state != "submitting" { (decide_form(operator, refund, key)) }
+        (proposal(desk.operator, &refund.proposed_action, &refund.proposed_by, words_of(&refund.proposed_action)))
+        @if refund.state != "submitting" { (decide_form(desk, refund)) }
     }
 }
 
@@ -167,13 +160,11 @@ fn held_words(held: &str) -> &str {
 }
 
 fn words_of(action: &str) -> &str {
-    DECISIONS
-        .iter()
-        .find(|(a, ..)| *a == action)
-        .map_or(action, |(_, words, ..)| words)
+    let row = ACTIONS.iter().find(|(_, word, ..)| *word == action);
+    row.map_or(action, |(action, ..)| label(*action))
 }
 
-fn decide_form(operator: &Operator, refund: &OpenRefund, key: &str) -> Markup {
+fn decide_form(desk: &Deciding<'_>, refund: &OpenRefund) -> Markup {
     let note_id = format!("note-{}", refund.id);
     let note = Input {
         name: "note",
@@ -184,21 +175,22 @@ fn decide_form(operator: &Operator, refund: &OpenRefund, key: &str) -> Markup {
         autocomplete: "off",
         ..Input::default()
     };
-    let offered = DECISIONS
+    let state = RefundState::parse(&refund.state);
+    let offered = ACTIONS
         .iter()
-        .filter(|(_, _, states, _)| states.contains(&refund.state.as_str()));
+        .filter(|(_, _, states, _)| state.is_some_and(|state| states.contains(&state)));
     html! {
         details open[refund.waits_for_person()] {
             summary { "Decide" }
             form method="post" action=(format!("/admin/refunds/{}/resolve", refund.id)) {
-                (hidden(CSRF_FIELD, &operator.csrf))
-                (hidden("key", &format!("{key}-{}", refund.id)))
+                (hidden(CSRF_FIELD, &desk.operator.csrf))
+                (hidden("key", &desk.key_for(&refund.id)))
                 div.field {
                     label for=(format!("action-{}", refund.id)) { "What shall be done" }
                     select id=(format!("action-{}", refund.id)) name="action" {
-                        @for (action, label, _, money) in offered {
-                            option value=(action) selected[refund.proposed_action == *action] {
-                                (label) @if *money { " (needs a second operator)" }
+                        @for (action, word, _, moves_money) in offered {
+                            option value=(word) selected[refund.proposed_action == *word] {
+                                (label(*action)) (desk.second(*moves_money))
                             }
                         }
                     }
