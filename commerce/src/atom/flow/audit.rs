@@ -35,7 +35,7 @@ pub async fn write(tx: &mut Tx, now_ms: i64, entry: &Entry<'_>) -> Result<(), St
         "INSERT INTO audit (id, at, who, what, what_id, order_id, state_before, state_after, cause) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
-    .bind(id::at("aud_", now_ms))
+    .bind(id::in_order("aud_", now_ms))
     .bind(now_ms)
     .bind(entry.who)
     .bind(entry.what)

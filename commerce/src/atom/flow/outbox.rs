@@ -20,7 +20,7 @@ pub async fn put(
         "INSERT INTO outbox (id, merchant_id, order_id, event, payload, created_at, next_try_at) \
          SELECT $1, merchant_id, id, $2, $3, $4, $4 FROM orders WHERE id = $5",
     )
-    .bind(id::at("evt_", now_ms))
+    .bind(id::in_order("evt_", now_ms))
     .bind(event)
     .bind(payload.to_string())
     .bind(now_ms)

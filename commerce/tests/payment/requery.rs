@@ -1,0 +1,215 @@
+//! The requery job: lost messages are found, successes confirmed, reversals seen, and nothing is guessed.
+
+use commerce::clock::{DAY_MS, MINUTE_MS};
+
+use super::World;
+use super::gateway::StatusFate;
+use crate::common;
+
+/// A lost callback: the order is paid two minutes later, confirmed by the same answer, and checked once more after T+2.
+#[tokio::test]
+async fn a_lost_callback() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.at_checkout("lost").await;
+        world.gateway.pay(&merch_txn_id);
+        world.clock.advance(2 * MINUTE_MS - 1);
+        assert_eq!(world.flow.run_requery_once().await.expect("runs").asked, 0);
+        world.clock.advance(1);
+        assert_eq!(
+            world.flow.run_requery_once().await.expect("runs").raised,
+            1,
+            "{}",
+            test.name()
+        );
+        let view = world.view(&order_id).await;
+        assert!(view["confirmed_at"].is_string() && view["status"] == "paid");
+        world.until_quiet().await;
+        assert_eq!((world.gateway.queries(), world.issues().await), (2, vec![]));
+    }
+}
+
+/// Atom gives a payment back: before shipping the order is cancelled, after it somebody is told.
+#[tokio::test]
+async fn reversals() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (kept, first) = world.paid("kept").await;
+        let (shipped, second) = world.paid("shipped").await;
+        world.jobs().await;
+        world.flow.ship(&world.who, &shipped).await.expect("ships");
+        world.gateway.reverse(&first);
+        world.gateway.reverse(&second);
+        world.until_quiet().await;
+        assert_eq!(
+            world.state(&kept).await,
+            ("cancelled".into(), "reversed".into())
+        );
+        assert_eq!(
+            world.state(&shipped).await,
+            ("shipped".into(), "reversed".into())
+        );
+        assert_eq!(
+            world.issues().await,
+            ["reversed_after_ship"],
+            "{}",
+            test.name()
+        );
+        assert!(world.clock.now_ms() >= super::START_MS + 2 * DAY_MS);
+    }
+}
+
+/// Nobody pays: abandoned after the token's life, asked for again at T+1, the order expires. Nobody can tell: an issue.
+#[tokio::test]
+async fn nobody_pays_and_nobody_knows() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (nobody, _) = world.at_checkout("nobody").await;
+        let (unclear, merch_txn_id) = world.at_checkout("unclear").await;
+        world.gateway.say(&merch_txn_id, "OTS0551");
+        world.until_quiet().await;
+        assert_eq!(
+            world.state(&nobody).await,
+            ("cancelled".into(), "none".into())
+        );
+        assert_eq!(
+            world.view(&nobody).await["attempts"][0]["phase"],
+            "abandoned"
+        );
+        assert_eq!(
+            world.state(&unclear).await,
+            ("pending".into(), "pending".into())
+        );
+        assert_eq!(
+            world.issues().await,
+            ["unresolved_attempt"],
+            "{}",
+            test.name()
+        );
+    }
+}
+
+/// A status that denies what a callback said: the outcome does not fall, shipping stays shut, somebody is told.
+#[tokio::test]
+async fn a_contradiction() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.paid("contradiction").await;
+        world.gateway.say(&merch_txn_id, "OTS0600");
+        world.jobs().await;
+        assert_eq!(
+            world.state(&order_id).await,
+            ("paid".into(), "success".into())
+        );
+        assert!(world.flow.ship(&world.who, &order_id).await.is_err());
+        assert_eq!(
+            world.issues().await,
+            ["result_contradicts"],
+            "{}",
+            test.name()
+        );
+    }
+}
+
+/// No answer, a refused question, a lag, another amount: none of them changes the attempt, and it is asked for again.
+#[tokio::test]
+async fn answers_that_are_none() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.paid("patience").await;
+        world.gateway.next_status([
+            StatusFate::Silent,
+            StatusFate::OurFault,
+            StatusFate::Lagging,
+        ]);
+        for _ in 0..3 {
+            world.jobs().await;
+            world.clock.advance(10 * MINUTE_MS);
+        }
+        assert_eq!(
+            world.state(&order_id).await,
+            ("paid".into(), "success".into())
+        );
+        assert_eq!(world.issues().await, ["gateway_configuration"]);
+        world.clock.advance(10 * MINUTE_MS);
+        world.jobs().await;
+        assert!(
+            world.view(&order_id).await["confirmed_at"].is_string(),
+            "{}",
+            test.name()
+        );
+
+        let (other, unseen) = world.at_checkout("amount").await;
+        world.gateway.pay(&unseen);
+        world.gateway.next_status([StatusFate::OtherAmount]);
+        world.clock.advance(2 * MINUTE_MS);
+        world.jobs().await;
+        assert_eq!(world.view(&other).await["holds"][0], "amount_mismatch");
+        world.until_quiet().await;
+        assert_eq!(
+            world.state(&other).await,
+            ("pending".into(), "success".into()),
+            "held, not paid"
+        );
+        assert_eq!(world.gateway.ledger()[&merch_txn_id].captures.len(), 1);
+    }
+}
+
+/// An operator and a customer pull a query to now, and never more than one in ten seconds.
+#[tokio::test]
+async fn pulled_queries() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, _) = world.at_checkout("pull").await;
+        for _ in 0..5 {
+            let reply = world.flow.requery_now(&order_id).await.expect("queued");
+            assert_eq!(
+                (reply.status, &reply.body["queued"]),
+                (202, &serde_json::json!(1))
+            );
+            world.jobs().await;
+        }
+        assert_eq!(world.gateway.queries(), 1, "{}", test.name());
+        world.clock.advance(10_000);
+        world.jobs().await;
+        assert_eq!(world.gateway.queries(), 2);
+        assert_eq!(
+            world
+                .flow
+                .requery_now("ord_none")
+                .await
+                .expect_err("unknown")
+                .status(),
+            404
+        );
+    }
+}
+
+/// A slow process keeps to its pace, and two processes never ask for the same attempt at the same time.
+#[tokio::test]
+async fn pace_and_leases() {
+    for test in common::stores().await {
+        let world = World::with(&test, |settings| settings.queries_per_s_max = 5);
+        for n in 0..12 {
+            world.at_checkout(&format!("pace{n}")).await;
+        }
+        world.clock.advance(2 * MINUTE_MS);
+        let other = world.another(test.again().await);
+        let (ours, theirs) =
+            tokio::join!(world.flow.run_requery_once(), other.flow.run_requery_once());
+        let asked = [ours.expect("runs").asked, theirs.expect("runs").asked];
+        assert_eq!(
+            (asked, world.gateway.queries()),
+            ([5, 5], 10),
+            "{}",
+            test.name()
+        );
+        assert_eq!(
+            world.flow.run_requery_once().await.expect("runs").asked,
+            0,
+            "the second is not over"
+        );
+        world.clock.advance(1_000);
+        assert_eq!(world.flow.run_requery_once().await.expect("runs").asked, 2);
+    }
+}
