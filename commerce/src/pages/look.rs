@@ -371,6 +371,7 @@ mod tests {
         assert!(!closed.contains("script-src") && closed.contains("default-src 'none'"));
         let open = Policy::Checkout {
             hosts: vec!["https://pay.example".into()],
+            back: "https://shop.example".into(),
         }
         .header();
         assert!(open.contains("script-src 'self' https://pay.example;"));
