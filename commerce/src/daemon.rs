@@ -8,11 +8,11 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, RwLock, watch};
+use tokio::sync::{RwLock, watch};
 
 use crate::atom::call::Atom;
 use crate::atom::client::AtomClient;
-use crate::atom::flow::{Checkout, Flow, FlowParts};
+use crate::atom::flow::{Checkout, Flow, FlowError, FlowParts};
 use crate::atom::settings::SettingsError;
 use crate::atom::wire::callback_open::InboundKeys;
 use crate::clock::Clock;
@@ -40,6 +40,9 @@ pub enum DaemonError {
     /// The client of Atom cannot be made.
     #[error("{0}")]
     Client(#[from] SettingsError),
+    /// What the last run left behind cannot be taken up.
+    #[error("what the last run left behind cannot be taken up: {0}")]
+    Recovery(#[from] FlowError),
     /// The address cannot be listened on.
     #[error("http.listen {address}: {reason}. Choose a free address and port of this machine")]
     Listen {
@@ -89,6 +92,7 @@ pub async fn serve(config: Config) -> Result<(), DaemonError> {
         })?;
     let address = listener.local_addr()?;
     let app = build(&config).await?;
+    app.flow.recover_refunds_at_start().await?;
 
     let (stop, stopped) = watch::channel(false);
     let jobs = Jobs::start(&app, &config.jobs, &stopped);
@@ -135,7 +139,6 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         settings: config.http.clone(),
         callback: config.callback.clone(),
         health: Health::default(),
-        requery_due: Notify::new(),
         busy: Arc::new(RwLock::new(())),
     }))
 }

@@ -2,6 +2,7 @@
 //! to do, after its interval otherwise, and after a pause where it failed. A panic ends that run of it and nothing else.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::atom::flow::FlowError;
 use crate::http::App;
 
 /// `[jobs]`: how often each job looks for work.
@@ -23,8 +25,10 @@ pub struct JobSettings {
     pub inbox_ms: u64,
     /// Between two looks for refunds to follow.
     pub refunds_ms: u64,
-    /// Between two looks for what is over: orders, keys, buckets of callers.
-    pub tidy_ms: u64,
+    /// Between two looks for orders that expired, and for idle callers to forget.
+    pub expiry_ms: u64,
+    /// Between two clean-ups: keys of repeated requests, contact data and messages past their time.
+    pub cleanup_ms: u64,
 }
 
 impl Default for JobSettings {
@@ -34,13 +38,17 @@ impl Default for JobSettings {
             requery_ms: 500,
             inbox_ms: 1_000,
             refunds_ms: 1_000,
-            tidy_ms: 10_000,
+            expiry_ms: 10_000,
+            cleanup_ms: 3_600_000,
         }
     }
 }
 
 /// How a run of a job ended: whether there is more to do at once, or in what it failed.
-pub type Ran = Result<bool, String>;
+type Ran = Result<bool, FlowError>;
+
+/// One run of a job.
+type Once = fn(App) -> Pin<Box<dyn Future<Output = Ran> + Send>>;
 
 /// The running jobs.
 pub struct Jobs {
@@ -54,26 +62,28 @@ impl Jobs {
     /// Starts the jobs. They end when `stopped` says so, each after the run it is at.
     pub fn start(app: &App, settings: &JobSettings, stopped: &watch::Receiver<bool>) -> Self {
         let mut jobs = Self { tasks: Vec::new() };
-        let tidy_ms = settings.tidy_ms;
-        jobs.spawn("tidy", tidy_ms, app, stopped, |app: App| async move {
-            app.limits.forget_idle();
-            Ok(false)
-        });
+        if !settings.enabled {
+            log::info!("jobs.enabled = false: another process must run the jobs");
+            return jobs;
+        }
+        let mut job = |name, every_ms, once| jobs.spawn(name, every_ms, app, stopped, once);
+        job("requery", settings.requery_ms, requery);
+        job("inbox", settings.inbox_ms, inbox);
+        job("refunds", settings.refunds_ms, refunds);
+        job("expiry", settings.expiry_ms, expiry);
+        job("cleanup", settings.cleanup_ms, cleanup);
         jobs
     }
 
     /// Runs `once` again and again.
-    fn spawn<F, R>(
+    fn spawn(
         &mut self,
         name: &'static str,
         every_ms: u64,
         app: &App,
         stopped: &watch::Receiver<bool>,
-        once: F,
-    ) where
-        F: Fn(App) -> R + Send + 'static,
-        R: Future<Output = Ran> + Send + 'static,
-    {
+        once: Once,
+    ) {
         let (app, mut stopped) = (Arc::clone(app), stopped.clone());
         let every = Duration::from_millis(every_ms);
         app.health.job_ran(name, app.flow.clock.now_ms());
@@ -110,4 +120,36 @@ impl Jobs {
             }
         }
     }
+}
+
+/// Asks Atom about attempts that are due. As long as the pace lets it ask there may be more.
+fn requery(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move { Ok(app.flow.run_requery_once().await?.asked > 0) })
+}
+
+fn inbox(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move { Ok(app.flow.run_inbox_once().await?.applied > 0) })
+}
+
+/// What another process was quicker to take is not looked for again at once.
+fn refunds(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        let report = app.flow.run_refund_followup_once().await?;
+        Ok(!report.is_idle() && report.lost == 0)
+    })
+}
+
+fn expiry(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        app.limits.forget_idle();
+        Ok(app.flow.run_expiry_once().await? > 0)
+    })
+}
+
+fn cleanup(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        let report = app.flow.run_cleanup_once().await?;
+        log::info!("Cleaned up {report:?}");
+        Ok(false)
+    })
 }

@@ -36,6 +36,7 @@ pub const SECTIONS: &[&Section] = &[
     &ATOM_CALLS,
     &ATOM_BREAKER,
     &FLOW,
+    &FLOW_REMARKS,
     &JOBS,
     &SHOP,
     &SHOP_ITEM,
@@ -139,6 +140,11 @@ const ATOM: Section = Section {
             Kind::Free("a product name of 1 to 50 characters"),
         ),
         derived("proxy", "none", Kind::Url),
+        list(
+            "public_key_pins",
+            &[],
+            Kind::Free("SHA-256 of a public key in Base64"),
+        ),
     ],
 };
 
@@ -225,12 +231,41 @@ const FLOW: Section = Section {
         flag("allow_partial_refund", true),
         flag("refund_includes_surcharge", false),
         integer("refund_window_days", 0, 0, 3_650, "days"),
+        flag("require_second_operator", true),
         integer("queries_per_s_max", 5, 1, 1_000_000, "queries/s"),
         integer("queries_at_once_max", 8, 1, 1_000, "queries"),
         integer("challan_days", 7, 1, 365, "days"),
         integer("retention_days", 400, 1, 3_650, "days"),
     ],
 };
+
+const FLOW_REMARKS: Section = Section {
+    path: "flow.remarks",
+    many: false,
+    keys: &[
+        list(
+            "accepted",
+            &[
+                "REFUND INITIATED",
+                "INITIATED",
+                "PENDING",
+                "REFUND PENDING",
+                "REFUND IN PROCESS",
+            ],
+            REMARK,
+        ),
+        list(
+            "processed",
+            &["PROCESSED", "REFUND PROCESSED", "REFUND COMPLETED"],
+            REMARK,
+        ),
+        list("failed", &["FAILED", "REFUND FAILED"], REMARK),
+        list("rejected", &["REJECTED", "REFUND REJECTED"], REMARK),
+    ],
+};
+
+/// A word of Atom about a refund.
+const REMARK: Kind = Kind::Free("words of Atom");
 
 const JOBS: Section = Section {
     path: "jobs",
@@ -240,7 +275,8 @@ const JOBS: Section = Section {
         wait_ms("requery_ms", 500),
         wait_ms("inbox_ms", 1_000),
         wait_ms("refunds_ms", 1_000),
-        wait_ms("tidy_ms", 10_000),
+        wait_ms("expiry_ms", 10_000),
+        integer("cleanup_ms", 3_600_000, 1_000, 86_400_000, "ms"),
     ],
 };
 

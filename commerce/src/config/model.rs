@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use super::read::Filled;
 use super::secrets::SecretPlace;
+use crate::atom::flow::refunds::finding::RemarkTable;
 use crate::atom::flow::{self, FlowSettings};
 use crate::atom::settings::{AtomSecrets, AtomSettings, KeyAndSalt, SettingsError};
 use crate::jobs::JobSettings;
@@ -249,6 +250,7 @@ impl<'a> Builder<'a> {
     /// The rules, and the merchants they hold for. A window of 0 days is none.
     fn flow(&mut self, merchants: &[MerchantSettings]) -> Option<FlowSettings> {
         let mut flow: FlowSettings = self.part("flow", &["read_token_key"], &[])?;
+        flow.refund_remarks = self.remarks()?;
         flow.refund_window_days = flow.refund_window_days.filter(|days| *days > 0);
         if flow.amount_min > flow.amount_max {
             let line = self.table("flow")?.line_of("amount_max");
@@ -269,6 +271,24 @@ impl<'a> Builder<'a> {
             })
             .collect();
         Some(flow)
+    }
+
+    /// What Atom's words about refunds mean: lists of words by meaning, turned into meanings by word.
+    fn remarks(&mut self) -> Option<RemarkTable> {
+        let filled = self.table("flow.remarks")?;
+        let mut by_word = Table::new();
+        for (meaning, words) in &filled.values {
+            for word in words.as_array()?.iter().filter_map(Value::as_str) {
+                let before = by_word.insert(word.to_owned(), Value::from(meaning.as_str()));
+                if before.is_some() {
+                    let line = filled.line_of(meaning);
+                    let message = format!("\"{}\" has two meanings", word.escape_debug());
+                    let key = format!("flow.remarks.{meaning}");
+                    self.bad(line, &key, message, "Leave it in one list");
+                }
+            }
+        }
+        self.typed(filled, by_word)
     }
 
     /// What the settings of Atom find wrong themselves, at the line of the key they name.
@@ -433,6 +453,23 @@ mod tests {
     /// The defaults of a part's own settings.
     fn defaults(of: impl Serialize) -> Table {
         Table::try_from(of).expect("settings are a table")
+    }
+
+    /// What Atom's words mean by the table of keys is what the flow takes them for when nobody configures them.
+    #[test]
+    fn remarks_agree_with_the_flow() {
+        let section = SECTIONS.iter().find(|s| s.path == "flow.remarks");
+        let mut by_word = Table::new();
+        for key in section.expect("the section").keys {
+            let Rule::List { default, .. } = &key.rule else {
+                panic!("{} is a list", key.name)
+            };
+            for word in *default {
+                by_word.insert((*word).to_owned(), Value::from(key.name));
+            }
+        }
+        let flow = defaults(FlowSettings::default());
+        assert_eq!(flow["refund_remarks"].as_table(), Some(&by_word));
     }
 
     /// What the table of keys says is what the parts do when nobody configures them: same keys, same defaults.

@@ -9,9 +9,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::App;
 use super::auth::Operator;
-use super::body::{Path, Query};
+use super::body::{Json, Path, Query};
 use super::problem::Problem;
-use super::reply::Answer;
+use super::reply::{Answer, IdempotencyKey, caller};
 use crate::atom::flow::OrderFilter;
 use crate::atom::flow::issues::IssueFilter;
 
@@ -95,9 +95,7 @@ pub async fn requery(
     _: Operator,
     Path(id): Path,
 ) -> Result<Answer, Problem> {
-    let reply = app.flow.requery_now(&id).await?;
-    app.requery_due.notify_one();
-    Ok(reply.into())
+    Ok(app.flow.requery_now(&id).await?.into())
 }
 
 /// `GET /v1/admin/issues`
@@ -118,6 +116,36 @@ pub async fn issues(
         cursor: query.cursor,
     };
     Ok(app.flow.issues(&filter).await?.into())
+}
+
+/// `POST /v1/admin/issues/{issue_id}/resolve`
+pub async fn resolve_issue(
+    State(app): State<App>,
+    Operator(who): Operator,
+    Path(id): Path,
+    key: IdempotencyKey,
+    body: Json,
+) -> Result<Answer, Problem> {
+    let reply = app
+        .flow
+        .resolve_issue(&caller(&who), &id, key.text(), &body.0)
+        .await?;
+    Ok(reply.into())
+}
+
+/// `POST /v1/admin/refunds/{refund_id}/resolve`
+pub async fn resolve_refund(
+    State(app): State<App>,
+    Operator(who): Operator,
+    Path(id): Path,
+    key: IdempotencyKey,
+    body: Json,
+) -> Result<Answer, Problem> {
+    let reply = app
+        .flow
+        .resolve_refund(&caller(&who), &id, key.text(), &body.0)
+        .await?;
+    Ok(reply.into())
 }
 
 fn limit(given: Option<i64>) -> Result<i64, Problem> {

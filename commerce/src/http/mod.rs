@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::RwLock;
 
 use crate::atom::flow::Flow;
 use crate::config::{CallbackSettings, HttpSettings};
@@ -17,12 +17,14 @@ use crate::pages::Pages;
 pub mod admin;
 pub mod auth;
 pub mod body;
+pub mod callbacks;
 pub mod health;
 pub mod limits;
 pub mod observe;
 pub mod openapi;
 pub mod orders;
 pub mod problem;
+pub mod refunds;
 pub mod reply;
 pub mod request_id;
 pub mod router;
@@ -48,8 +50,6 @@ pub struct AppState {
     pub callback: CallbackSettings,
     /// Whether we are fit to serve.
     pub health: health::Health,
-    /// Wakes the job that queries Atom.
-    pub requery_due: Notify,
     /// Held for reading by every running request: who gets it for writing knows that none runs.
     pub busy: Arc<RwLock<()>>,
 }

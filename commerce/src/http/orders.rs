@@ -63,6 +63,22 @@ impl axum::extract::FromRequestParts<App> for Reader {
     }
 }
 
+/// `POST /v1/orders/{order_id}/payments`
+pub async fn pay(
+    State(app): State<App>,
+    merchant: Merchant,
+    Path(id): Path,
+    key: IdempotencyKey,
+    body: Json,
+) -> Result<Answer, Problem> {
+    let who = caller(&merchant.principal);
+    let reply = app
+        .flow
+        .start_payment(&who, &id, key.text(), body.or_empty())
+        .await?;
+    Ok(reply.into())
+}
+
 /// `POST /v1/orders/{order_id}/cancel`
 pub async fn cancel(
     State(app): State<App>,

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 use super::problem::Problem;
-use super::{App, admin, health, limits, observe, openapi, orders, request_id};
+use super::{App, admin, callbacks, health, limits, observe, openapi, orders, refunds, request_id};
 use crate::pages;
 
 /// Every route of the API with its methods, as `openapi.json` names them.
@@ -19,6 +19,15 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>
     vec![
         ("/v1/orders", POST, post(orders::create)),
         ("/v1/orders/{order_id}", GET, get(orders::read)),
+        ("/v1/orders/{order_id}/payments", POST, post(orders::pay)),
+        ("/v1/orders/{order_id}/refunds", POST, post(refunds::ask)),
+        ("/v1/refunds/{refund_id}", GET, get(refunds::read)),
+        ("/v1/callbacks/atom", POST, post(callbacks::callback)),
+        (
+            "/v1/payments/atom/return",
+            &["get", "post"],
+            get(callbacks::bare).post(callbacks::back),
+        ),
         ("/v1/orders/{order_id}/cancel", POST, post(orders::cancel)),
         ("/v1/orders/{order_id}/ship", POST, post(orders::ship)),
         ("/v1/orders/{order_id}/deliver", POST, post(orders::deliver)),
@@ -30,6 +39,16 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>
             post(admin::requery),
         ),
         ("/v1/admin/issues", GET, get(admin::issues)),
+        (
+            "/v1/admin/issues/{issue_id}/resolve",
+            POST,
+            post(admin::resolve_issue),
+        ),
+        (
+            "/v1/admin/refunds/{refund_id}/resolve",
+            POST,
+            post(admin::resolve_refund),
+        ),
         ("/healthz", GET, get(health::healthz)),
         ("/readyz", GET, get(health::readyz)),
         ("/metrics", GET, get(health::metrics)),
@@ -44,6 +63,7 @@ pub fn router(app: App) -> Router {
         router = router.route(path, methods);
     }
     router
+        .route(callbacks::NEUTRAL, get(callbacks::neutral))
         .merge(pages::router(app.pages.clone()))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
