@@ -138,7 +138,7 @@ fn is_permitted(page: &str, origins: &[String]) -> bool {
     let plain =
         page.username().is_empty() && page.password().is_none() && page.fragment().is_none();
     let origin = page.origin().ascii_serialization();
-    plain && origins.iter().any(|known| *known == origin)
+    plain && origins.contains(&origin)
 }
 
 struct Reader {
