@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -182,7 +182,7 @@ fn free_port() -> u16 {
     socket.local_addr().expect("its number").port()
 }
 
-fn log_of(dir: &PathBuf) -> String {
+fn log_of(dir: &Path) -> String {
     let mut text = String::new();
     if let Ok(mut log) = fs::File::open(dir.join("log")) {
         let _ = log.read_to_string(&mut text);
