@@ -198,6 +198,7 @@ pub const SECTIONS: [Section; 8] = [
         keys: &[
             integer("core", -1, -1, 1023, "core number, -1 for unpinned"),
             integer("spin_us", 50, 0, 10_000, "us"),
+            integer("gather_us", 0, 0, 10_000, "us"),
         ],
     },
     Section {

@@ -59,6 +59,8 @@ pub struct Shard {
     pub core: Option<usize>,
     /// How long it polls before it sleeps.
     pub spin: Duration,
+    /// How long it gathers work before it wakes, when there is much of it.
+    pub gather: Duration,
 }
 
 /// The listener for applications and what it grants them.

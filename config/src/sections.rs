@@ -84,6 +84,7 @@ fn shard(place: Place<'_>, position: usize, sink: &mut Sink) -> Shard {
     let shard = Shard {
         core: usize::try_from(core).ok(),
         spin: Duration::from_micros(reader.integer("spin_us")),
+        gather: Duration::from_micros(reader.integer("gather_us")),
     };
     reader.finish();
     shard

@@ -1,12 +1,13 @@
 //! The shard: one thread that turns completions into events, events into effects, and effects into submissions.
 //!
 //! A turn is one system call; then every completion goes to the pipeline, timers fire, what the durable prefix
-//! released goes to the sockets, and blocks go to the disk. The shard sleeps only after it has polled without
-//! finding work for the configured time. It never waits for anything else: segments come from the keeper's thread,
+//! released goes to the sockets, and blocks go to the disk. How a turn waits is [`pace`]'s: it sleeps only after it has
+//! polled without finding work for the configured time. It never waits for anything else: segments come from the keeper's thread,
 //! searches of the journal and the log are the control thread's.
 
 mod conn;
 mod journal;
+mod pace;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use crate::settings;
 use config::Config;
 use conn::{Conn, Peer, link_id, session_id, socket_of};
 use journal::Files;
+use pace::Pace;
 
 /// Why a shard cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -217,19 +219,14 @@ impl Shard {
     /// # Errors
     /// The ring or the disk failed; the journal is truthful up to what is durable.
     pub fn run(mut self) -> Result<Ended, ShardError> {
-        let spin_ns = self.config.shards[self.number].spin.as_nanos() as u64;
+        let told = &self.config.shards[self.number];
         let mut now = read_clock(self.start);
-        let mut worked_ns = now.mono_ns;
+        let mut pace = Pace::new(told.spin, told.gather, now);
         loop {
-            let wait = if now.mono_ns - worked_ns < spin_ns {
-                Wait::Poll
-            } else {
-                self.sleep(now)
-            };
-            let turn = self.driver.turn(wait)?;
+            let turn = self.driver.turn(pace.wait(now, self.quiet(now)))?;
             now = read_clock(self.start);
+            pace.turned(now, turn.ready);
             if turn.ready > 0 {
-                worked_ns = now.mono_ns;
                 self.completions(now)?;
             }
             self.pipeline.step(now, Event::Tick);
@@ -249,12 +246,12 @@ impl Shard {
     }
 
     /// How long nothing has to happen by itself.
-    fn sleep(&self, now: Now) -> Wait {
+    fn quiet(&self, now: Now) -> Duration {
         let timer = self
             .pipeline
             .next_timer_ns()
             .map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now.mono_ns)));
-        Wait::AtMost(timer.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
+        timer.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
     }
 
     fn completions(&mut self, now: Now) -> Result<(), ShardError> {

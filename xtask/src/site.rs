@@ -31,6 +31,8 @@ pub struct Plan {
     pub sync: bool,
     /// How long the shard polls before it sleeps.
     pub spin_us: u32,
+    /// How long it gathers work before it wakes.
+    pub gather_us: u32,
     /// The core that the shard pins itself to.
     pub core: Option<usize>,
     /// Links and API sessions that are let in.
@@ -54,6 +56,7 @@ impl Default for Plan {
             retention_days: 0,
             sync: true,
             spin_us: 50,
+            gather_us: 0,
             core: None,
             links_max: 1024,
             api_sessions_max: 4096,
@@ -219,9 +222,10 @@ fn configuration(site: &Site, plan: &Plan, centres: &[u16]) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "# Made by cargo xtask. Codes and card numbers are invented.\n\n[[shard]]\ncore = {core}\nspin_us = {}\n\n[api]\n\
+        "# Made by cargo xtask. Codes and card numbers are invented.\n\n[[shard]]\ncore = {core}\nspin_us = {}\ngather_us = {}\n\n[api]\n\
          tcp = \"{}\"\nmax_links = {}\nmax_sessions = {}\ncredit = {}\n\n[journal]\nretention_days = {}\nsync = {}\n",
         plan.spin_us,
+        plan.gather_us,
         site.api(),
         plan.links_max,
         plan.api_sessions_max,

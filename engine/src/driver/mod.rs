@@ -41,6 +41,8 @@ use writes::Writes;
 
 /// How long a dropped driver waits for the kernel to let go of its operations.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
+/// Completions that end a gathering turn early.
+const GATHERED_MAX: u32 = 256;
 /// Descriptors beyond sockets and files: standard streams, listeners, the ring, the control thread's.
 const DESCRIPTOR_MARGIN: u64 = 128;
 
@@ -160,6 +162,8 @@ pub enum Wait {
     Poll,
     /// Until something completes or this long.
     AtMost(Duration),
+    /// This long, or until so much has completed ([`GATHERED_MAX`]) that more would not make it cheaper.
+    Gather(Duration),
 }
 
 /// No room: the socket has `out_max` bytes waiting or in flight, so its peer does not read.
@@ -275,9 +279,10 @@ impl Driver {
     pub fn turn(&mut self, wait: Wait) -> Result<Turn, DriverError> {
         self.listeners.prepare(&mut self.ring);
         self.sockets.prepare(&mut self.ring);
-        let mut limit = match wait {
-            Wait::Poll => Duration::ZERO,
-            Wait::AtMost(limit) => limit,
+        let (want, mut limit) = match wait {
+            Wait::Poll => (0, Duration::ZERO),
+            Wait::AtMost(limit) => (1, limit),
+            Wait::Gather(limit) => (GATHERED_MAX, limit),
         };
         for deadline in [self.sockets.deadline(), self.listeners.deadline()]
             .into_iter()
@@ -285,7 +290,7 @@ impl Driver {
         {
             limit = limit.min(deadline.saturating_duration_since(Instant::now()));
         }
-        let (submitted, ready) = self.ring.enter(limit)?;
+        let (submitted, ready) = self.ring.enter(want, limit)?;
         self.turns += 1;
         self.submitted += u64::from(submitted);
         Ok(Turn { submitted, ready })
@@ -423,7 +428,7 @@ impl Drop for Driver {
         let deadline = Instant::now() + DROP_PATIENCE;
         // The first turn only submits what was queued, so that it can be cancelled too.
         let mut left = Duration::ZERO;
-        while self.ring.in_flight() > 0 && self.ring.enter(left).is_ok() {
+        while self.ring.in_flight() > 0 && self.ring.enter(1, left).is_ok() {
             self.ring.cancel_everything();
             left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

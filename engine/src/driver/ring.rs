@@ -218,8 +218,9 @@ impl Ring {
         unsafe { self.push(&entry) }
     }
 
-    /// Submits, runs the kernel's deferred work and waits at most `wait`. Gives (submitted, completions ready).
-    pub(super) fn enter(&mut self, wait: Duration) -> Result<(u32, u32), DriverError> {
+    /// Submits, runs the kernel's deferred work and waits at most `wait` for `want` completions. Gives (submitted, completions
+    /// ready).
+    pub(super) fn enter(&mut self, want: u32, wait: Duration) -> Result<(u32, u32), DriverError> {
         let submitted = std::mem::take(&mut self.pushed);
         if let Some(errno) = self.failed {
             return Err(DriverError::Enter { errno });
@@ -233,7 +234,12 @@ impl Ring {
                 .sec(wait.as_secs())
                 .nsec(wait.subsec_nanos());
             let args = SubmitArgs::new().timespec(&limit);
-            self.enter_raw(to_submit, 1, ENTER_GETEVENTS | ENTER_EXT_ARG, Some(&args))
+            self.enter_raw(
+                to_submit,
+                want,
+                ENTER_GETEVENTS | ENTER_EXT_ARG,
+                Some(&args),
+            )
         };
         match result {
             Ok(()) => {}

@@ -16,6 +16,8 @@ use crate::site::{Plan, fresh_dir};
 const CORE: Option<usize> = Some(0);
 /// Connections of the load.
 const LINKS: usize = 64;
+/// How long the gathering daemon sleeps on while work comes.
+const GATHER_US: u32 = 300;
 /// How long the relay may take until it listens.
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -82,8 +84,9 @@ pub fn run(args: &CompareArgs, programs: &Programs, haproxy: &Path) -> Result<()
                 &summaries,
                 &runs,
             );
-            if let [durable, unsynced, relay] = &summaries[..] {
+            if let [durable, gathering, unsynced, relay] = &summaries[..] {
                 results::print_ratio(durable, relay);
+                results::print_ratio(gathering, relay);
                 results::print_ratio(durable, unsynced);
             }
             all.push((shape.name, name, setting.clone(), summaries, runs));
@@ -96,7 +99,7 @@ pub fn run(args: &CompareArgs, programs: &Programs, haproxy: &Path) -> Result<()
     )
 }
 
-/// Starts all three, each with a far end of its own.
+/// Starts all of them, each with a far end of its own.
 fn contestants(
     shape: &Shape,
     programs: &Programs,
@@ -109,6 +112,10 @@ fn contestants(
         spin_us: 0,
         ..Plan::default()
     };
+    let gathering = Plan {
+        gather_us: GATHER_US,
+        ..plan.clone()
+    };
     let unsynced = Plan {
         sync: false,
         ..plan.clone()
@@ -120,6 +127,14 @@ fn contestants(
             programs,
             &plan,
             dir.join("durable"),
+            cores,
+            &[],
+        )?,
+        start_sekishod(
+            "sekishod, gathering",
+            programs,
+            &gathering,
+            dir.join("gathering"),
             cores,
             &[],
         )?,
