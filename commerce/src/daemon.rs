@@ -125,7 +125,7 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         observer: metrics.clone(),
     });
     let keys = ApiKeys::new(store, clock);
-    let pages = Pages::new(&flow, &keys, &config.shop, &config.http.public_url);
+    let pages = Pages::new(&flow, &keys, &config.shop, &config.http.public_url, None);
     Ok(Arc::new(AppState {
         flow,
         keys,

@@ -44,6 +44,12 @@ pub struct Daemon {
 pub struct Options {
     /// Where Atom is; nowhere if empty.
     pub atom: String,
+    /// Where browsers find Atom's script; at `atom` if empty.
+    pub checkout: String,
+    /// The port to listen on, when browsers must find their way back; 0 for a free one.
+    pub port: u16,
+    /// Further files below `secrets`.
+    pub secrets: Vec<(&'static str, &'static str)>,
     /// Further lines by table: `("[http.limits]", "key_rate = 1")`.
     pub more: Vec<(&'static str, String)>,
 }
@@ -53,20 +59,8 @@ impl Daemon {
     pub fn start(options: &Options) -> Daemon {
         let dir = tempfile::tempdir().expect("a folder");
         let config = write_config(dir.path(), options);
-        let new_key = |arguments: &[&str]| {
-            let output = commerced()
-                .args(["key", "new", "--config"])
-                .arg(&config)
-                .args(arguments)
-                .output()
-                .expect("commerced runs");
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{errors}");
-            let key = String::from_utf8(output.stdout).expect("text");
-            key.trim().to_owned()
-        };
-        let merchant = new_key(&["--role", "merchant", "--merchant", "shop"]);
-        let operator = new_key(&["--role", "operator", "--label", "test"]);
+        let merchant = new_key(&config, &["--role", "merchant", "--merchant", "shop"]);
+        let operator = new_key(&config, &["--role", "operator", "--label", "test"]);
         let mut child = commerced()
             .args(["serve", "--config"])
             .arg(&config)
@@ -110,6 +104,12 @@ impl Daemon {
         self.dir.path().join("commerced.toml")
     }
 
+    /// Makes the key of one more operator.
+    pub fn new_operator(&self, label: &str) -> String {
+        let words = ["--role", "operator", "--label", label];
+        new_key(&self.config_file(), &words)
+    }
+
     /// Asks it to end and waits; whether it ended well.
     pub fn stop(&mut self) -> bool {
         let pid = self.child.id().to_string();
@@ -148,10 +148,24 @@ pub fn commerced() -> Command {
     Command::new(env!("CARGO_BIN_EXE_commerced"))
 }
 
+/// Makes an API key by commerced's own command.
+fn new_key(config: &Path, arguments: &[&str]) -> String {
+    let output = commerced()
+        .args(["key", "new", "--config"])
+        .arg(config)
+        .args(arguments)
+        .output()
+        .expect("commerced runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let key = String::from_utf8(output.stdout).expect("text");
+    key.trim().to_owned()
+}
+
 /// Writes a configuration and its secrets into a folder.
 pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
     std::fs::create_dir_all(dir.join("secrets")).expect("a folder");
-    for (name, secret) in SECRETS {
+    for (name, secret) in SECRETS.iter().chain(&options.secrets) {
         std::fs::write(dir.join("secrets").join(name), secret).expect("written");
     }
     let atom = match options.atom.as_str() {
@@ -159,11 +173,18 @@ pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
         "" => "http://127.0.0.1:9",
         url => url,
     };
+    let checkout = match options.checkout.as_str() {
+        "" => atom,
+        url => url,
+    };
+    // Port 1 is nobody's: where no port is given, nobody comes back.
+    let public = format!("http://127.0.0.1:{}", options.port.max(1));
+    let listen = format!("listen = \"127.0.0.1:{}\"", options.port);
     let sample = include_str!("../../commerced.sample.toml")
-        .replace("#listen = \"127.0.0.1:8700\"", "listen = \"127.0.0.1:0\"")
+        .replace("#listen = \"127.0.0.1:8700\"", &listen)
         .replace("#file = \"\"", "file = \"commerced.log\"")
         .replace("#level = \"info\"", "level = \"debug\"")
-        .replace("https://pay.example", "http://127.0.0.1:1")
+        .replace("https://pay.example", &public)
         .replace("#env = \"uat\"", "env = \"sim\"")
         .replace(
             "#return_origins = []",
@@ -187,7 +208,7 @@ pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
         )
         .replace(
             "#checkout_js = \"https://pgtest.atomtech.in",
-            &format!("checkout_js = \"{atom}"),
+            &format!("checkout_js = \"{checkout}"),
         );
     let mut text = sample;
     for (table, lines) in &options.more {

@@ -115,7 +115,7 @@ pub fn order(page: &OrderPage<'_>) -> Markup {
             div {
                 (actions(page))
                 (refund_form(page))
-                section.card { h2 { "What happened" } (timeline(page.moments)) }
+                section.card { h2 { "What happened" } (timeline(page.moments, Zone::Ist)) }
             }
         }
     }

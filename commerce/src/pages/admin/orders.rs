@@ -87,7 +87,7 @@ pub fn orders(rows: &Rows, filters: &Fields) -> Markup {
         (filter_form(filters))
         ul.rows {
             @for row in &rows.items { li { (row_html(row)) } }
-            @if rows.items.is_empty() { li.empty { "No order fits these filters." } }
+            @if rows.items.is_empty() { li.empty { (nothing_here(in_use(filters))) } }
         }
         @if let Some(cursor) = &rows.next_cursor {
             a.button.second href=(next(cursor, filters)) { "Older orders" }
@@ -121,10 +121,22 @@ fn refunded(row: &Row) -> Markup {
     html! { span.small.dim { (money(row.refunded_amount, &row.currency)) " refunded" } }
 }
 
+/// Whether the list is filtered.
+fn in_use(filters: &Fields) -> bool {
+    let mut names = FILTERS.iter();
+    names.any(|(name, ..)| filters.filled(name).is_some())
+}
+
+fn nothing_here(filtered: bool) -> &'static str {
+    if filtered {
+        "No order fits these filters."
+    } else {
+        "There are no orders yet. They come from the shop, or from a merchant through the API."
+    }
+}
+
 fn filter_form(filters: &Fields) -> Markup {
-    let used = FILTERS
-        .iter()
-        .any(|(name, ..)| filters.filled(name).is_some());
+    let used = in_use(filters);
     html! {
         details.card open[used] {
             summary { "Filter" @if used { " (in use)" } }

@@ -27,9 +27,9 @@ pub struct Moment {
     pub detail: String,
 }
 
-/// The moments, oldest first.
+/// The moments, oldest first, with their times in the zone of the books.
 #[must_use]
-pub fn timeline(moments: &[Moment]) -> Markup {
+pub fn timeline(moments: &[Moment], zone: Zone) -> Markup {
     html! {
         ol.timeline {
             @for moment in moments {
@@ -38,7 +38,7 @@ pub fn timeline(moments: &[Moment]) -> Markup {
                         strong { (moment.what) }
                         @if !moment.who.is_empty() { " " (badge(&moment.who, Tone::Calm)) }
                     }
-                    p.dim.small { (when_ms(moment.at_ms, Zone::Ist)) }
+                    p.dim.small { (when_ms(moment.at_ms, zone)) }
                     @if !moment.detail.is_empty() { p.small { (moment.detail) } }
                 }
             }

@@ -13,9 +13,9 @@ use super::basket::Basket;
 use super::checkout::checkout;
 use super::customer::Customer;
 use super::view::{self, OrderPage, shop_page};
-use super::visitor::Visitor;
+use super::visitor::{self, Visitor};
 use crate::pages::form::Fields;
-use crate::pages::look::{Page, Tone, notice};
+use crate::pages::look::{Tone, notice};
 use crate::pages::{Pages, fresh_key, words};
 
 /// The routes, if the shop is open.
@@ -29,8 +29,15 @@ pub fn router() -> Router<Pages> {
         .route("/shop/return", get(back))
 }
 
-async fn shelf(State(pages): State<Pages>) -> Page {
-    view::shelf(&pages.shop, false)
+async fn shelf(State(pages): State<Pages>, headers: HeaderMap) -> Response {
+    let mut orders = Vec::new();
+    for id in visitor::remembered(&headers) {
+        match pages.order_of(&headers, id).await {
+            Ok(order) => orders.extend(order),
+            Err(response) => return response,
+        }
+    }
+    view::shelf(&pages.shop, &orders, false).into_response()
 }
 
 /// The browser gets its number here, before the order: a double click on the next page's button then comes from one visitor.
@@ -42,19 +49,16 @@ async fn basket(
     let form = Fields::parse(query.unwrap_or_default().as_bytes());
     let basket = Basket::read(&pages.shop, &form);
     if basket.lines.is_empty() {
-        return view::shelf(&pages.shop, true).into_response();
+        return view::shelf(&pages.shop, &[], true).into_response();
     }
     let page = view::basket(&pages.shop, &basket, &Customer::default(), &fresh_key());
-    remembered(
-        &pages,
-        &Visitor::known_or_new(&headers),
-        page.into_response(),
-    )
+    let visitor = Visitor::known_or_new(&headers);
+    with_cookie(page.into_response(), &visitor.cookie(pages.secure))
 }
 
-/// The answer with the visitor's cookie.
-fn remembered(pages: &Pages, visitor: &Visitor, mut response: Response) -> Response {
-    if let Ok(cookie) = HeaderValue::from_str(&visitor.cookie(pages.secure)) {
+/// The answer with one more cookie.
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
@@ -65,7 +69,7 @@ async fn place(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> R
     let form = Fields::parse(&body);
     let basket = Basket::read(&pages.shop, &form);
     if basket.lines.is_empty() {
-        return view::shelf(&pages.shop, true).into_response();
+        return view::shelf(&pages.shop, &[], true).into_response();
     }
     let Some(key) = key_of(&form) else {
         return Redirect::to("/shop").into_response();
@@ -87,10 +91,13 @@ async fn place(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> R
     });
     let made = pages.create_order(key, &order).await;
     let response = match made {
-        Ok(order_id) => start(&pages, &order_id, key, false).await,
+        Ok(order_id) => {
+            let cookie = visitor::remember(&headers, &order_id, pages.secure);
+            with_cookie(start(&pages, &order_id, key, false).await, &cookie)
+        }
         Err(code) => problem_page(&pages, code),
     };
-    remembered(&pages, &visitor, response)
+    with_cookie(response, &visitor.cookie(pages.secure))
 }
 
 async fn pay(
