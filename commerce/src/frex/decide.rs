@@ -295,6 +295,26 @@ impl Shop {
         }
     }
 
+    /// Whether this operator's latest decision of this kind about a subject is in force.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn decided(
+        &self,
+        subject: &str,
+        action: &str,
+        by: Decider<'_>,
+    ) -> Result<bool, FrexError> {
+        let sql = "SELECT state FROM frex_decision WHERE subject = $1 AND action = $2 AND operator = $3 ORDER BY decided_at DESC LIMIT 1";
+        let state: Option<String> = sqlx::query_scalar(sql)
+            .bind(subject)
+            .bind(action)
+            .bind(by.operator)
+            .fetch_optional(self.store.pool())
+            .await?;
+        Ok(state.is_some_and(|state| state != "PROPOSED"))
+    }
+
     async fn note(
         &self,
         tx: &mut Tx,
