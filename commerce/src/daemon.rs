@@ -136,7 +136,14 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         observer: metrics.clone(),
     });
     let keys = ApiKeys::new(store, clock);
-    let pages = Pages::new(&flow, &keys, &config.shop, &config.http.public_url, None);
+    let deferred = frex.as_ref().map(|frex| frex.shop.clone());
+    let pages = Pages::new(
+        &flow,
+        &keys,
+        &config.shop,
+        &config.http.public_url,
+        deferred,
+    );
     Ok(Arc::new(AppState {
         flow,
         keys,

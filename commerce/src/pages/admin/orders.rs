@@ -103,13 +103,15 @@ fn row_html(row: &Row) -> Markup {
                 br;
                 span.dim.small { (row.customer.email) " " (row.customer.mobile) }
             }
-            span.right { strong { (money(row.amount, &row.currency)) } }
+            span.right {
+                strong { (money(row.amount, &row.currency)) }
+                (refunded(row))
+            }
             span.dim.small { (time_tag(&row.created_at, Zone::Ist)) }
             span.right {
                 (badge(&row.status, tone(&row.status)))
                 @for hold in &row.holds { " " (badge(hold, Tone::Bad)) }
             }
-            (refunded(row))
         }
     }
 }
@@ -118,7 +120,7 @@ fn refunded(row: &Row) -> Markup {
     if row.refunded_amount == 0 {
         return nothing();
     }
-    html! { span.small.dim { (money(row.refunded_amount, &row.currency)) " refunded" } }
+    html! { br; span.small.dim { (money(row.refunded_amount, &row.currency)) " refunded" } }
 }
 
 /// Whether the list is filtered.

@@ -18,6 +18,9 @@ use crate::pages::form::Fields;
 use crate::pages::look::{Tone, notice};
 use crate::pages::{Pages, fresh_key, words};
 
+/// Hexadecimal digits of an order's reference.
+const REFERENCE_DIGITS: usize = 16;
+
 /// The routes, if the shop is open.
 pub fn router() -> Router<Pages> {
     Router::new()
@@ -82,7 +85,7 @@ async fn place(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> R
     }
     let visitor = Visitor::known_or_new(&headers);
     let order = json!({
-        "merchant_order_ref": format!("SHOP-{key}"),
+        "merchant_order_ref": reference(key),
         "user_id": visitor.user_id(),
         "amount": basket.total(),
         "currency": pages.shop.currency,
@@ -192,6 +195,12 @@ fn problem_page(pages: &Pages, code: &str) -> Response {
     shop_page(&pages.shop, "Your order was not placed", body)
         .status(StatusCode::CONFLICT)
         .into_response()
+}
+
+/// What operators call the order: as much of the form's key as keeps two orders apart.
+fn reference(key: &str) -> String {
+    let shown = key.get(..REFERENCE_DIGITS).unwrap_or(key);
+    format!("SHOP-{}", shown.to_uppercase())
 }
 
 /// The key of a form as we made it; nothing else gets through to the books.

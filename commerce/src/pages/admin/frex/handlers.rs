@@ -6,18 +6,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::order::{OrderPage, order};
 use super::records::{self, Wanted};
 use super::{alerts, history, menu, orders, runs, words};
+use crate::frex::alert;
 use crate::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::error::FrexError;
+use crate::frex::lease::{self, LeaseView};
 use crate::frex::shop::Shop;
 use crate::frex::view::{self, AlertFilter};
-use crate::frex::{alert, lease};
 use crate::pages::form::Fields;
 use crate::pages::look::{Page, Tone, notice};
 use crate::pages::session::{Operator, Sessions, Signed, broken};
+use crate::store::Store;
 
 /// The section's address in the menu of the admin pages.
 pub const HERE: &str = "/admin/frex/orders";
@@ -182,13 +185,22 @@ async fn list_runs(
 ) -> Response {
     let query = parse(query);
     let store = &desk.shop.store;
-    match tokio::try_join!(lease::view(store), view::runs(store, RUNS)) {
+    match worker(store).await {
         Ok((lease, rows)) => {
             let body = runs::runs(&operator, &lease, &rows, desk.shop.clock.now_ms());
             page(&operator, "Runs", "/admin/frex/runs", &query, &body).into_response()
         }
         Err(error) => failed(&error),
     }
+}
+
+/// How the worker stands, with the name of who paused it, and its last runs.
+async fn worker(store: &Store) -> Result<(LeaseView, Vec<Value>), FrexError> {
+    let mut lease = lease::view(store).await?;
+    if let Some(key_id) = &lease.paused_by {
+        lease.paused_by = Some(records::name_of(store, key_id).await?);
+    }
+    Ok((lease, view::runs(store, RUNS).await?))
 }
 
 async fn resolve_order(

@@ -56,11 +56,13 @@ const SOURCES: &[Source] = &[
         answers,
     ),
     (
-        "SELECT kind, detail, first_seen, resolved_at, resolved_by FROM frex_alert WHERE order_no = $1 ORDER BY id LIMIT $2",
+        "SELECT a.kind, a.detail, a.first_seen, a.resolved_at, COALESCE(k.label, a.resolved_by) AS resolved_by FROM frex_alert a \
+         LEFT JOIN api_keys k ON k.id = a.resolved_by WHERE a.order_no = $1 ORDER BY a.id LIMIT $2",
         alerts,
     ),
     (
-        "SELECT d.subject, d.action, d.operator, d.note, d.state, d.decided_at FROM frex_decision d \
+        "SELECT d.subject, d.action, COALESCE(k.label, d.operator) AS operator, d.note, d.state, d.decided_at FROM frex_decision d \
+         LEFT JOIN api_keys k ON k.id = d.operator \
          WHERE d.subject = $1 OR d.subject IN (SELECT r.request_key FROM frex_request r WHERE r.order_no = $1) \
          ORDER BY d.id LIMIT $2",
         decisions,

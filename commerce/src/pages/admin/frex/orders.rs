@@ -42,11 +42,13 @@ fn row_html(row: &Listed) -> Markup {
                 @if agency != 0 && agency != order.amount { br; span.dim.small { "agency: " (money(agency, YEN)) } }
             }
             span.dim.small { (when_ms(order.created_at, Zone::Jst)) }
-            span.right { (badge(row.stage, tone)) }
-            @match row.alerts {
-                0 => {},
-                1 => span { (badge("one alert", Tone::Bad)) },
-                n => span { (badge(&format!("{n} alerts"), Tone::Bad)) },
+            span.right {
+                (badge(row.stage, tone))
+                @match row.alerts {
+                    0 => {},
+                    1 => { " " (badge("one alert", Tone::Bad)) },
+                    n => { " " (badge(&format!("{n} alerts"), Tone::Bad)) },
+                }
             }
         }
     }

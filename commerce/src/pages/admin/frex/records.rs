@@ -150,3 +150,16 @@ pub async fn proposed(store: &Store, order_no: &str) -> Result<Vec<Proposed>, Fr
     }
     Ok(list)
 }
+
+/// What an operator's key is called; the id itself where it has no name.
+///
+/// # Errors
+/// The database's.
+pub async fn name_of(store: &Store, key_id: &str) -> Result<String, FrexError> {
+    let label: Option<String> = sqlx::query_scalar("SELECT label FROM api_keys WHERE id = $1")
+        .bind(key_id)
+        .fetch_optional(store.pool())
+        .await?;
+    let named = label.filter(|label| !label.is_empty());
+    Ok(named.unwrap_or_else(|| key_id.to_owned()))
+}

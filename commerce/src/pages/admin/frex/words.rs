@@ -138,6 +138,15 @@ pub const fn advice(kind: AlertKind) -> &'static str {
         AlertKind::DelayOverdue => {
             "Screening has been held for long. Ask the agency what it waits for."
         }
+        AlertKind::RunOverdue => {
+            "The worker has not ended a run for long: nothing moves. See under Runs, and whether its process is alive."
+        }
+        AlertKind::InvariantViolated => {
+            "The tables break a rule that must always hold. Pause the worker and show this to the developers."
+        }
+        AlertKind::ReconcileMismatch => {
+            "Our books and the agency's differ. Compare the order with the agency before anything else is done."
+        }
         AlertKind::AgencyAuth => {
             "The agency does not accept our credentials. Nothing moves until they are mended."
         }
