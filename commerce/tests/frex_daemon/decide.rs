@@ -1,6 +1,6 @@
 //! Bills of which nobody knows whether they were asked for.
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::agency::Agency;
@@ -61,43 +61,33 @@ async fn two_operators_decide_about_a_bill() {
         .await;
     assert_eq!(alert["severity"], "critical");
 
-    let path = format!("/requests/{KEY}/resolve");
-    let say = |operator: &str, key: &str| {
-        let request = shop.admin(Method::POST, &path).bearer_auth(operator);
-        let body = json!({"action": "confirm_not_received", "note": "asked by telephone"});
-        (request.header("Idempotency-Key", key.to_owned()), body)
-    };
     let second = {
         let output = commerced()
-            .args([
-                "key", "new", "--role", "operator", "--label", "second", "--config",
-            ])
+            .args(["key", "new", "--role", "operator", "--label", "second"])
+            .arg("--config")
             .arg(shop.daemon.config_file())
             .output();
         let text = String::from_utf8(output.expect("commerced runs").stdout).expect("text");
         text.trim().to_owned()
     };
-    let answer = |operator: String, key: &'static str| {
-        let (_, body) = say(&operator, key);
-        let url = format!("{}/v1/admin/frex{path}", shop.daemon.url);
+    let path = format!("/requests/{KEY}/resolve");
+    let say = |operator: String, key: &'static str| {
+        let request = reqwest::Client::new()
+            .post(format!("{}/v1/admin/frex{path}", shop.daemon.url))
+            .bearer_auth(operator)
+            .header("Idempotency-Key", key)
+            .json(&json!({"action": "confirm_not_received", "note": "asked by telephone"}));
         async move {
-            let sent = reqwest::Client::new()
-                .post(url)
-                .bearer_auth(operator)
-                .header("Idempotency-Key", key)
-                .json(&body)
-                .send()
-                .await
-                .expect("sent");
-            let status = sent.status();
-            (status, sent.json::<Value>().await.expect("JSON"))
+            let answer = request.send().await.expect("sent");
+            let status = answer.status();
+            (status, answer.json::<Value>().await.expect("JSON"))
         }
     };
     let first = shop.daemon.operator.clone();
     let waits = json!("needs_second_operator");
     for key in ["one", "two"] {
         // The same operator again is still one operator.
-        let (status, body) = answer(first.clone(), key).await;
+        let (status, body) = say(first.clone(), key).await;
         assert_eq!(
             (status, &body["state"]),
             (StatusCode::ACCEPTED, &waits),
@@ -105,7 +95,7 @@ async fn two_operators_decide_about_a_bill() {
         );
     }
     assert!(agency.bills("D1").await.is_empty());
-    let (status, body) = answer(second, "three").await;
+    let (status, body) = say(second, "three").await;
     assert_eq!(
         (status, &body["state"]),
         (StatusCode::OK, &json!("done")),

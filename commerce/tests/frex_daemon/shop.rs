@@ -29,6 +29,8 @@ pub struct Setup {
     pub notify: String,
     /// Address of the store; a file of its own if empty.
     pub store: String,
+    /// How long the agency may take, if not a second.
+    pub timeout_ms: Option<u64>,
 }
 
 /// A daemon and what its shop does.
@@ -46,8 +48,9 @@ impl Shop {
         );
         let place = format!(
             "base_url = \"{}\"\nshop_code = \"shop\"\nterminal_id = \"terminal\"\npasswords = [\"file:secrets/frex_password\"]\n\
-             connect_timeout_ms = 500\ntimeout_ms = 1000",
-            agency.url
+             connect_timeout_ms = 500\ntimeout_ms = {}",
+            agency.url,
+            setup.timeout_ms.unwrap_or(1_000)
         );
         let mut more = vec![
             (

@@ -93,9 +93,13 @@ async fn a_paused_worker_runs_by_hand_only() {
 #[tokio::test]
 async fn a_stop_lets_the_run_end() {
     let agency = Agency::start();
-    let mut shop = Shop::start(&agency, &Setup::default()).await;
+    let setup = Setup {
+        timeout_ms: Some(20_000),
+        ..Setup::default()
+    };
+    let mut shop = Shop::start(&agency, &setup).await;
     agency
-        .faults(&json!([{"kind": "delay", "call": "register", "delay_ms": 700}]))
+        .faults(&json!([{"kind": "delay", "call": "register", "delay_ms": 4_000}]))
         .await;
     shop.place("S1", 11_000).await;
     shop.listed("/requests", |it| it["state"] == "SENDING")
