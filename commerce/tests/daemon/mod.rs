@@ -16,7 +16,7 @@ use serde_json::Value;
 const START: Duration = Duration::from_secs(60);
 
 /// The published dummy secrets, by the file each lies in.
-pub const SECRETS: [(&str, &str); 8] = [
+pub const SECRETS: [(&str, &str); 12] = [
     ("atom_password", "Test@123"),
     ("atom_req_key", "A4476C2062FFA58980DC8F79EB6A799E"),
     ("atom_req_salt", "A4476C2062FFA58980DC8F79EB6A799E"),
@@ -25,6 +25,13 @@ pub const SECRETS: [(&str, &str); 8] = [
     ("atom_req_hash_key", "KEY123657234"),
     ("atom_res_hash_key", "KEYRESP123657234"),
     ("read_token_key", "a-made-up-key-for-reading-tokens"),
+    (
+        "frex_buyer_key",
+        "k1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+    ),
+    ("frex_password", "password"),
+    ("frex_webhook_key", "a-made-up-key-for-webhooks"),
+    ("frex_smtp_password", "a-made-up-password-for-mail"),
 ];
 
 /// A running daemon.

@@ -167,11 +167,17 @@ async fn write(
         alert::raise(tx.conn(), *kind, alert, run.id(), run.now()).await?;
     }
     if request.state != after.state {
+        let since = if request.state == RequestState::Sending {
+            request.sent_at
+        } else {
+            request.created_at
+        };
         log::info!(
-            "frex: {} {} -> {} {}",
+            "frex: {} {} -> {} after {} ms {}",
             request.key,
             request.state,
             after.state,
+            run.now() - since,
             after.last_error
         );
     }
