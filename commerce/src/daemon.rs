@@ -17,6 +17,8 @@ use crate::atom::settings::SettingsError;
 use crate::atom::wire::callback_open::InboundKeys;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::frex::agency::settings::SettingsError as AgencyError;
+use crate::frex::service::Frex;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
 use crate::http::{App, AppState, router};
@@ -40,6 +42,9 @@ pub enum DaemonError {
     /// The client of Atom cannot be made.
     #[error("{0}")]
     Client(#[from] SettingsError),
+    /// The client of the agency cannot be made.
+    #[error("frex.agency: {0}")]
+    Agency(#[from] AgencyError),
     /// What the last run left behind cannot be taken up.
     #[error("what the last run left behind cannot be taken up: {0}")]
     Recovery(#[from] FlowError),
@@ -113,23 +118,37 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
     let metrics = Metrics::new(clock.clone());
     let store = open_store(config).await?;
     let (atom, inbound) = atom(config, &clock, &metrics)?;
+    let points = Points::from_env();
+    let frex = config
+        .frex
+        .as_ref()
+        .map(|frex| Frex::new(frex, &store, &clock, &points, metrics.frex()));
+    let frex = frex.transpose()?;
     let flow = Flow::new(FlowParts {
         store: store.clone(),
         atom,
         inbound,
         clock: clock.clone(),
-        points: Points::from_env(),
+        points,
         settings: config.flow.clone(),
         checkout: checkout(config)?,
         read_token_key: config.read_token_key.clone(),
         observer: metrics.clone(),
     });
     let keys = ApiKeys::new(store, clock);
-    let pages = Pages::new(&flow, &keys, &config.shop, &config.http.public_url);
+    let deferred = frex.as_ref().map(|frex| frex.shop.clone());
+    let pages = Pages::new(
+        &flow,
+        &keys,
+        &config.shop,
+        &config.http.public_url,
+        deferred,
+    );
     Ok(Arc::new(AppState {
         flow,
         keys,
         pages,
+        frex,
         limits: Limits::new(
             &config.limits,
             &config.callback,

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::atom::flow::FlowError;
+use crate::frex::service::Frex;
 use crate::http::App;
+use crate::http::health::JOB_SILENT_MS_MAX;
 
 /// `[jobs]`: how often each job looks for work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct JobSettings {
     pub refunds_ms: u64,
     /// Between two looks for orders that expired, and for idle callers to forget.
     pub expiry_ms: u64,
+    /// Between two looks whether a run of the deferred-payment worker, a check or a message is due.
+    pub frex_ms: u64,
     /// Between two clean-ups: keys of repeated requests, contact data and messages past their time.
     pub cleanup_ms: u64,
 }
@@ -39,13 +42,14 @@ impl Default for JobSettings {
             inbox_ms: 1_000,
             refunds_ms: 1_000,
             expiry_ms: 10_000,
+            frex_ms: 1_000,
             cleanup_ms: 3_600_000,
         }
     }
 }
 
 /// How a run of a job ended: whether there is more to do at once, or in what it failed.
-type Ran = Result<bool, FlowError>;
+type Ran = Result<bool, Box<dyn std::error::Error + Send + Sync>>;
 
 /// One run of a job.
 type Once = fn(App) -> Pin<Box<dyn Future<Output = Ran> + Send>>;
@@ -66,12 +70,22 @@ impl Jobs {
             log::info!("jobs.enabled = false: another process must run the jobs");
             return jobs;
         }
-        let mut job = |name, every_ms, once| jobs.spawn(name, every_ms, app, stopped, once);
+        let mut job = |name, every_ms, once| {
+            jobs.spawn(name, every_ms, JOB_SILENT_MS_MAX, app, stopped, once);
+        };
         job("requery", settings.requery_ms, requery);
         job("inbox", settings.inbox_ms, inbox);
         job("refunds", settings.refunds_ms, refunds);
         job("expiry", settings.expiry_ms, expiry);
         job("cleanup", settings.cleanup_ms, cleanup);
+        if let Some(frex) = &app.frex {
+            job("frex_watch", settings.frex_ms, frex_watch);
+            job("frex_notify", settings.frex_ms, frex_notify);
+            let silent_ms = JOB_SILENT_MS_MAX + frex.run_ms();
+            jobs.spawn("frex", settings.frex_ms, silent_ms, app, stopped, frex_run);
+            jobs.tasks
+                .push(tokio::spawn(end_run(frex.clone(), stopped.clone())));
+        }
         jobs
     }
 
@@ -80,13 +94,15 @@ impl Jobs {
         &mut self,
         name: &'static str,
         every_ms: u64,
+        silent_ms_max: i64,
         app: &App,
         stopped: &watch::Receiver<bool>,
         once: Once,
     ) {
         let (app, mut stopped) = (Arc::clone(app), stopped.clone());
         let every = Duration::from_millis(every_ms);
-        app.health.job_ran(name, app.flow.clock.now_ms());
+        app.health
+            .job_ran(name, app.flow.clock.now_ms(), silent_ms_max);
         self.tasks.push(tokio::spawn(async move {
             while !*stopped.borrow() {
                 // A task of its own, so that a panic is an error here.
@@ -102,7 +118,8 @@ impl Jobs {
                         AFTER_FAILURE
                     }
                 };
-                app.health.job_ran(name, app.flow.clock.now_ms());
+                app.health
+                    .job_ran(name, app.flow.clock.now_ms(), silent_ms_max);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     // The sender lives as long as the service.
@@ -150,6 +167,42 @@ fn cleanup(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
     Box::pin(async move {
         let report = app.flow.run_cleanup_once().await?;
         log::info!("Cleaned up {report:?}");
+        Ok(false)
+    })
+}
+
+/// The parts that are there when these jobs run.
+fn frex_of(app: &App) -> &Frex {
+    app.frex
+        .as_ref()
+        .expect("its jobs start only where it is enabled")
+}
+
+/// The batch of the deferred-payment worker, if it is due and no other process is at it.
+fn frex_run(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        frex_of(&app).run_if_due().await?;
+        Ok(false)
+    })
+}
+
+/// At a stop the run under way comes to its end at its next page, long before its time slice is over.
+async fn end_run(frex: Frex, mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+    frex.worker.finish_soon();
+}
+
+fn frex_watch(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        frex_of(&app).watch_once().await?;
+        Ok(false)
+    })
+}
+
+fn frex_notify(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        frex_of(&app).tell_once().await?;
         Ok(false)
     })
 }

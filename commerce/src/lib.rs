@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod frex;
+pub mod frex_commands;
 pub mod http;
 pub mod id;
 pub mod jobs;

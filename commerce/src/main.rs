@@ -1,11 +1,11 @@
-//! `commerced`: the daemon of the order and refund flow.
+//! `commerced`: the daemon of the order and refund flow, and of the deferred-payment worker.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commerce::config::Config;
-use commerce::{daemon, key_commands};
+use commerce::{daemon, frex_commands, key_commands};
 
 /// Orders, payments and refunds over the Atom gateway
 #[derive(Parser)]
@@ -36,6 +36,9 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key_commands::KeyCommand),
+    /// See and decide what the deferred-payment worker does
+    #[command(subcommand)]
+    Frex(frex_commands::FrexCommand),
 }
 
 #[tokio::main]
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
         (Some(file), _) | (None, Some(Command::Check { file })) => check(&file),
         (None, Some(Command::Serve { config })) => serve(&config).await,
         (None, Some(Command::Key(command))) => key_commands::run(command).await,
+        (None, Some(Command::Frex(command))) => frex_commands::run(command).await,
         (None, None) => unreachable!("clap asks for a command"),
     };
     match done {

@@ -64,6 +64,7 @@ fn sample_shows_the_defaults() {
                 Rule::Flag { default } => toml::Value::from(*default),
                 Rule::Choice { default, .. } => toml::Value::from(*default),
                 Rule::List { default, .. } => toml::Value::from(default.to_vec()),
+                Rule::Numbers { default, .. } => toml::Value::from(default.to_vec()),
                 Rule::Text {
                     default: Fallback::Value(default),
                     ..
@@ -140,8 +141,15 @@ fn said_of(rule: &Rule) -> Vec<String> {
             ..
         } => vec!["no default".into()],
         Rule::Text { .. } | Rule::List { .. } => vec!["efault".into()],
-        Rule::Secret { required: true } | Rule::Secrets => vec!["Secret".into()],
-        Rule::Secret { required: false } => vec!["Secret".into(), "efault".into()],
+        Rule::Numbers { min, max, unit, .. } => {
+            vec![format!("{min}..{max}"), (*unit).to_owned(), "efault".into()]
+        }
+        Rule::Secret { required: true } | Rule::Secrets { required: true } => {
+            vec!["Secret".into()]
+        }
+        Rule::Secret { required: false } | Rule::Secrets { required: false } => {
+            vec!["Secret".into(), "efault".into()]
+        }
     }
 }
 

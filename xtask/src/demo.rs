@@ -36,6 +36,8 @@ enum Flow {
     Cafis,
     /// Orders, payments and refunds over Atom
     Atom,
+    /// Orders on invoice terms through the deferred-payment agency, with a crash in the middle
+    Frex,
 }
 
 /// t31 and t32, shortened from 58 s each: with these the fault fits into the demo.
@@ -64,6 +66,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     match args.flow {
         Flow::Cafis => cafis(args),
         Flow::Atom => crate::demo_atom::run(),
+        Flow::Frex => crate::demo_frex::run(),
     }
 }
 

@@ -16,7 +16,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 pub struct Call<'a> {
     /// `http://HOST:PORT` of this machine.
     pub base: &'a str,
-    /// `GET` or `POST`.
+    /// `GET`, `POST`, ...
     pub method: &'a str,
     /// What follows the port.
     pub path: &'a str,
@@ -24,6 +24,8 @@ pub struct Call<'a> {
     pub key: Option<&'a str>,
     /// An idempotency key.
     pub once: Option<&'a str>,
+    /// The version that is expected (`If-Match`).
+    pub version: Option<&'a str>,
     /// The body.
     pub body: Option<&'a Value>,
 }
@@ -48,6 +50,9 @@ pub fn text(call: Call<'_>) -> Result<(u16, String), Failure> {
     }
     if let Some(once) = call.once {
         head += &format!("Idempotency-Key: {once}\r\n");
+    }
+    if let Some(version) = call.version {
+        head += &format!("If-Match: {version}\r\n");
     }
     let body = call.body.map(Value::to_string).unwrap_or_default();
     if call.body.is_some() {
@@ -121,6 +126,7 @@ mod tests {
             path: "/x",
             key: Some("k"),
             once: Some("o"),
+            version: Some("\"3\""),
             body: Some(&body),
         };
         let failure = json(call, &[200]).expect_err("it was 201");
@@ -131,5 +137,6 @@ mod tests {
         let heard = server.join().expect("it served");
         assert!(heard.contains("Authorization: Bearer k\r\n"), "{heard}");
         assert!(heard.contains("Idempotency-Key: o\r\n"), "{heard}");
+        assert!(heard.contains("If-Match: \"3\"\r\n"), "{heard}");
     }
 }

@@ -9,10 +9,12 @@ use clap::{Parser, Subcommand};
 
 mod build;
 mod checks;
+mod commerce;
 mod compare;
 mod control;
 mod demo;
 mod demo_atom;
+mod demo_frex;
 mod http;
 mod packages;
 mod ports;

@@ -216,6 +216,18 @@ impl Process {
         Ok((status, cpu_ns))
     }
 
+    /// Kills it, as a crash would: it has no time for anything.
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub fn crash(self) -> Result<(), Failure> {
+        if !self.alive() {
+            return Err(self.failed("had ended before its time"));
+        }
+        // Dropping it does.
+        Ok(())
+    }
+
     /// Asks it to end by SIGTERM and waits until it has.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //! test of the sample walk.
 
 use super::rule::{
-    Key, Kind, Section, choice, derived, flag, integer, list, needed, secret, secrets, text,
+    Key, Kind, Section, choice, derived, flag, integer, list, needed, numbers, secret, secrets,
+    text,
 };
 
 use crate::pages::shop::settings::PRICE_MINOR_MAX;
@@ -40,6 +41,10 @@ pub const SECTIONS: &[&Section] = &[
     &JOBS,
     &SHOP,
     &SHOP_ITEM,
+    &FREX,
+    &FREX_WORKER,
+    &FREX_AGENCY,
+    &FREX_NOTIFY,
 ];
 
 const LOG: Section = Section {
@@ -128,10 +133,10 @@ const ATOM: Section = Section {
         secret("password", true),
         secret("req_key", true),
         secret("req_salt", true),
-        secrets("res_key"),
-        secrets("res_salt"),
+        secrets("res_key", true),
+        secrets("res_salt", true),
         secret("req_hash_key", true),
-        secrets("res_hash_key"),
+        secrets("res_hash_key", true),
         secret("api_secret", false),
         flag("auth_bearer", false),
         text(
@@ -276,6 +281,7 @@ const JOBS: Section = Section {
         wait_ms("inbox_ms", 1_000),
         wait_ms("refunds_ms", 1_000),
         wait_ms("expiry_ms", 10_000),
+        wait_ms("frex_ms", 1_000),
         integer("cleanup_ms", 3_600_000, 1_000, 86_400_000, "ms"),
     ],
 };
@@ -315,5 +321,104 @@ const SHOP_ITEM: Section = Section {
         needed("name", Kind::Free("a name for people")),
         text("text", "", Kind::Free("a sentence for people")),
         integer("price", 10_000, 1, PRICE_MINOR_MAX, "paise"),
+    ],
+};
+
+const FREX: Section = Section {
+    path: "frex",
+    many: false,
+    keys: &[
+        flag("enabled", false),
+        text(
+            "merchant",
+            "shop",
+            Kind::Code {
+                min: 1,
+                max: 32,
+                extra: "_-",
+            },
+        ),
+        secrets("buyer_keys", false),
+        integer("buyer_retention_days", 2_555, 1, 36_500, "days"),
+        integer("check_interval_s", 3_600, 1, 86_400, "s"),
+        integer("reconcile_hour", 4, 0, 23, "hour of the day in Japan"),
+        integer("reconcile_days", 3, 1, 60, "days"),
+    ],
+};
+
+const FREX_WORKER: Section = Section {
+    path: "frex.worker",
+    many: false,
+    keys: &[
+        integer("interval_s", 300, 1, 86_400, "s"),
+        integer("lease_s", 900, 60, 86_400, "s"),
+        integer("lease_renew_s", 60, 1, 3_600, "s"),
+        integer("run_slice_s", 240, 1, 86_400, "s"),
+        integer("step_slice_s", 60, 1, 86_400, "s"),
+        integer("page_rows", 200, 1, 5_000, "rows"),
+        integer("call_items", 100, 1, 1_000, "items"),
+        integer("read_calls", 1, 1, 4, "calls"),
+        integer("commit_items", 100, 1, 1_000, "items"),
+        integer("agency_delay_s", 600, 0, 604_800, "s"),
+        integer("quiet_s", 600, 1, 604_800, "s"),
+        integer("unknown_s", 86_400, 3_600, 2_592_000, "s"),
+        numbers(
+            "retry_s",
+            &[60, 120, 300, 600, 1_800, 3_600],
+            1,
+            86_400,
+            "s",
+        ),
+        integer("jitter_percent", 20, 0, 50, "per cent"),
+        integer("hold_poll_s", 1_800, 1, 86_400, "s"),
+        integer("result_overdue_s", 86_400, 600, 2_592_000, "s"),
+        integer("hold_overdue_s", 259_200, 600, 2_592_000, "s"),
+        integer("standby_overdue_s", 1_800, 1, 86_400, "s"),
+        integer("sends", 3, 1, 10, "sends"),
+        integer("faults", 5, 1, 100, "failures"),
+        choice(
+            "billing_trigger",
+            "authorized",
+            &["authorized", "order_end"],
+        ),
+        integer("billing_delay_s", 0, 0, 7_776_000, "s"),
+        list("closed", &[], Kind::Window),
+    ],
+};
+
+const FREX_AGENCY: Section = Section {
+    path: "frex.agency",
+    many: false,
+    keys: &[
+        choice("protocol", "design", &["design", "np_kakebarai"]),
+        text("base_url", "", Kind::Free("https://HOST[:PORT][/PATH]")),
+        text("shop_code", "", Kind::Free("a shop code")),
+        text("terminal_id", "", Kind::Free("a terminal id")),
+        secrets("passwords", false),
+        integer("connect_timeout_ms", 5_000, 100, 60_000, "ms"),
+        integer("timeout_ms", 30_000, 200, 120_000, "ms"),
+        integer("answer_bytes_max", 1_048_576, 65_536, 16_777_216, "bytes"),
+    ],
+};
+
+const FREX_NOTIFY: Section = Section {
+    path: "frex.notify",
+    many: false,
+    keys: &[
+        choice("least", "warning", &["info", "warning", "critical"]),
+        integer("gather_s", 10, 0, 3_600, "s"),
+        integer("items_max", 50, 1, 1_000, "alerts"),
+        integer("remind_s", 86_400, 60, 2_592_000, "s"),
+        numbers("retry_s", &[60, 300, 900, 3_600], 1, 86_400, "s"),
+        integer("timeout_ms", 10_000, 100, 120_000, "ms"),
+        text("webhook_url", "", Kind::Free("http(s)://HOST[:PORT]/PATH")),
+        secret("webhook_key", false),
+        text("smtp_host", "", Kind::Free("a host name")),
+        integer("smtp_port", 587, 1, 65_535, "port"),
+        choice("smtp_tls", "starttls", &["starttls", "tls", "none"]),
+        text("smtp_user", "", Kind::Free("a user name")),
+        secret("smtp_password", false),
+        text("mail_from", "", Kind::Free("a mail address")),
+        list("mail_to", &[], Kind::Free("mail addresses")),
     ],
 };

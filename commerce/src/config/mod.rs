@@ -9,12 +9,14 @@ use std::path::Path;
 
 use config::Problem;
 
+mod frex;
 pub mod keys;
 mod model;
 mod read;
 pub mod rule;
 mod secrets;
 
+pub use frex::FrexConfig;
 pub use model::{CallbackSettings, Config, HttpSettings, LimitSettings, MerchantSettings};
 pub use secrets::{SecretError, SecretPlace};
 

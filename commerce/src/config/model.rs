@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::frex::FrexConfig;
 use super::read::Filled;
 use super::secrets::SecretPlace;
 use crate::atom::flow::refunds::finding::RemarkTable;
@@ -68,6 +69,8 @@ pub struct Config {
     pub read_token_key: Secret,
     /// `[jobs]`.
     pub jobs: JobSettings,
+    /// `[frex]`, if it is enabled.
+    pub frex: Option<FrexConfig>,
 }
 
 /// `[http]`: where and how we listen.
@@ -158,7 +161,8 @@ pub(super) fn build(filled: &[Filled], base: &Path, file: &str) -> Result<Config
     }
 }
 
-struct Builder<'a> {
+/// Gives tables their types and gathers what is wrong with them.
+pub(super) struct Builder<'a> {
     filled: &'a [Filled],
     base: &'a Path,
     file: &'a str,
@@ -188,6 +192,7 @@ impl<'a> Builder<'a> {
         let flow = self.flow(&merchants);
         let read_token_key = self.secrets("flow", "read_token_key").pop();
         let jobs = self.one("jobs");
+        let frex = self.frex(&merchants);
         Some(Config {
             base: self.base.to_owned(),
             log: log?,
@@ -203,6 +208,7 @@ impl<'a> Builder<'a> {
             flow: flow?,
             read_token_key: read_token_key?,
             jobs: jobs?,
+            frex,
         })
     }
 
@@ -346,7 +352,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The secrets that a key names, fetched from where they lie.
-    fn secrets(&mut self, path: &'static str, key: &str) -> Vec<Secret> {
+    pub(super) fn secrets(&mut self, path: &'static str, key: &str) -> Vec<Secret> {
         let Some(filled) = self.table(path) else {
             return Vec::new();
         };
@@ -373,7 +379,7 @@ impl<'a> Builder<'a> {
         self.filled.iter().filter(|f| f.path == path).collect()
     }
 
-    fn table(&self, path: &str) -> Option<&'a Filled> {
+    pub(super) fn table(&self, path: &str) -> Option<&'a Filled> {
         self.filled.iter().find(|f| f.path == path)
     }
 
@@ -389,7 +395,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A table as the settings of a part, without the keys in `but`, and with the tables below it.
-    fn part<T: DeserializeOwned>(
+    pub(super) fn part<T: DeserializeOwned>(
         &mut self,
         path: &'static str,
         but: &[&str],
@@ -405,7 +411,11 @@ impl<'a> Builder<'a> {
         self.typed(filled, values)
     }
 
-    fn typed<T: DeserializeOwned>(&mut self, filled: &Filled, values: Table) -> Option<T> {
+    pub(super) fn typed<T: DeserializeOwned>(
+        &mut self,
+        filled: &Filled,
+        values: Table,
+    ) -> Option<T> {
         let found = values.try_into();
         let refused = |error: toml::de::Error| {
             let message = error.message().to_owned();
@@ -415,7 +425,7 @@ impl<'a> Builder<'a> {
         found.map_err(refused).ok()
     }
 
-    fn bad(&mut self, line: u32, key: &str, message: String, way_out: &str) {
+    pub(super) fn bad(&mut self, line: u32, key: &str, message: String, way_out: &str) {
         self.problems.push(Problem {
             file: self.file.to_owned(),
             line,

@@ -194,11 +194,17 @@ impl<'d> Reader<'_> {
                 Fallback::Derived(_) => return None,
                 Fallback::Required => format!("Add {} = \"...\"", key.name),
             },
-            Rule::Secret { required: false } => return None,
+            Rule::Numbers { default, .. } => {
+                let items = default.iter().map(|item| Value::Integer(*item));
+                return Some(Value::Array(items.collect()));
+            }
+            Rule::Secret { required: false } | Rule::Secrets { required: false } => return None,
             Rule::Secret { required: true } => {
                 format!("Add {} = \"{}\"", key.name, SecretPlace::FORMS)
             }
-            Rule::Secrets => format!("Add {} = [\"{}\"]", key.name, SecretPlace::FORMS),
+            Rule::Secrets { required: true } => {
+                format!("Add {} = [\"{}\"]", key.name, SecretPlace::FORMS)
+            }
         };
         let message = "missing, and it has no default".to_owned();
         self.bad(
@@ -262,7 +268,31 @@ impl<'d> Reader<'_> {
                 Some(Value::Array(texts.collect()))
             }
             (Rule::Secret { .. }, DeValue::String(text)) => self.secret_of(full, text, line),
-            (Rule::Secrets, DeValue::Array(items)) if !items.is_empty() => {
+            (
+                Rule::Numbers {
+                    min,
+                    max,
+                    unit,
+                    default,
+                },
+                DeValue::Array(items),
+            ) => {
+                let numbers = items.iter().map(|item| match item.get_ref() {
+                    DeValue::Integer(given) => i64::from_str_radix(given.as_str(), given.radix())
+                        .ok()
+                        .filter(|number| (*min..=*max).contains(number)),
+                    _ => None,
+                });
+                let numbers: Option<Vec<i64>> = numbers.collect();
+                if let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) {
+                    return Some(numbers.into());
+                }
+                let message = format!("expected whole numbers {min}..{max} ({unit}), one or more");
+                let way_out = format!("Give a list in that range; the default is {default:?}");
+                self.bad(line, full, message, way_out);
+                None
+            }
+            (Rule::Secrets { .. }, DeValue::Array(items)) if !items.is_empty() => {
                 let places = items.iter().filter_map(|item| match item.get_ref() {
                     DeValue::String(text) => self.secret_of(full, text, line),
                     _ => self.secret_of(full, "", line),
@@ -405,6 +435,9 @@ fn expected(rule: &Rule) -> String {
         Rule::Text { kind, .. } => format!("{}, in quotes", kind.about()),
         Rule::List { kind, .. } => format!("a list of {}, each in quotes", kind.about()),
         Rule::Secret { .. } => format!("the place of a secret, {}", SecretPlace::FORMS),
-        Rule::Secrets => format!("a list of places of secrets, [{}]", SecretPlace::FORMS),
+        Rule::Numbers { min, max, unit, .. } => {
+            format!("a list of whole numbers {min}..{max} ({unit})")
+        }
+        Rule::Secrets { .. } => format!("a list of places of secrets, [{}]", SecretPlace::FORMS),
     }
 }

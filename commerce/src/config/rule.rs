@@ -71,7 +71,21 @@ pub enum Rule {
         required: bool,
     },
     /// Where the secrets of a list lie, the one in use first.
-    Secrets,
+    Secrets {
+        /// Whether the key must be given.
+        required: bool,
+    },
+    /// A list of whole numbers, at least one, each within `min..=max`.
+    Numbers {
+        /// When it is not given.
+        default: &'static [i64],
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// What is counted.
+        unit: &'static str,
+    },
 }
 
 /// What holds when a text is not given.
@@ -111,6 +125,8 @@ pub enum Kind {
     Origin,
     /// `sqlite:PATH` or `postgres://...`.
     Store,
+    /// A part of the day: `22:30-06:00`.
+    Window,
 }
 
 impl Kind {
@@ -128,6 +144,7 @@ impl Kind {
             Self::Url => "a URL http(s)://host".to_owned(),
             Self::Origin => "an origin http(s)://host without a path".to_owned(),
             Self::Store => "sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned(),
+            Self::Window => "a part of the day such as 22:30-06:00".to_owned(),
         }
     }
 
@@ -156,8 +173,25 @@ impl Kind {
                     || Url::parse(text)
                         .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"))
             }
+            Self::Window => window(text).is_some(),
         }
     }
+}
+
+/// The minutes of the day at which a window begins and ends; it may run over midnight, and it is never empty.
+pub fn window(text: &str) -> Option<(u32, u32)> {
+    let minute = |part: &str| {
+        let (hour, minute) = part.split_once(':')?;
+        let digits = |text: &str, below: u32| {
+            let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse::<u32>().ok().filter(|_| plain)?;
+            (number < below).then_some(number)
+        };
+        Some(digits(hour, 24)? * 60 + digits(minute, 60)?)
+    };
+    let (from, to) = text.split_once('-')?;
+    let (from, to) = (minute(from)?, minute(to)?);
+    (from != to).then_some((from, to))
 }
 
 fn web_url(text: &str) -> Option<Url> {
@@ -255,10 +289,29 @@ pub const fn secret(name: &'static str, required: bool) -> Key {
 }
 
 /// Where the secrets of a list lie.
-pub const fn secrets(name: &'static str) -> Key {
+pub const fn secrets(name: &'static str, required: bool) -> Key {
     Key {
         name,
-        rule: Rule::Secrets,
+        rule: Rule::Secrets { required },
+    }
+}
+
+/// A list of whole numbers within `min..=max`.
+pub const fn numbers(
+    name: &'static str,
+    default: &'static [i64],
+    min: i64,
+    max: i64,
+    unit: &'static str,
+) -> Key {
+    Key {
+        name,
+        rule: Rule::Numbers {
+            default,
+            min,
+            max,
+            unit,
+        },
     }
 }
 
@@ -285,6 +338,8 @@ mod tests {
             ),
             (Kind::Store, "sqlite:data/x.db", "sqlite:"),
             (Kind::Store, "postgres://u@h/d", "mysql://u@h/d"),
+            (Kind::Window, "22:30-06:00", "22:30-24:00"),
+            (Kind::Window, "00:00-00:01", "06:00-06:00"),
             (
                 Kind::Code {
                     min: 1,

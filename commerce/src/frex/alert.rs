@@ -42,6 +42,12 @@ words! {
         LeaseLost = "lease_lost",
         /// The agency's answer breaks the contract.
         ContractViolation = "contract_violation",
+        /// No run has ended well for three intervals.
+        RunOverdue = "run_overdue",
+        /// The tables break a rule that must always be true.
+        InvariantViolated = "invariant_violated",
+        /// Our bills and the agency's are not the same.
+        ReconcileMismatch = "reconcile_mismatch",
     }
 }
 
@@ -63,7 +69,12 @@ impl AlertKind {
     pub const fn severity(self) -> Severity {
         match self {
             Self::ScreeningNg => Severity::Info,
-            Self::BilledAmountMismatch | Self::AgencyAuth | Self::LeaseLost => Severity::Critical,
+            Self::BilledAmountMismatch
+            | Self::AgencyAuth
+            | Self::LeaseLost
+            | Self::RunOverdue
+            | Self::InvariantViolated
+            | Self::ReconcileMismatch => Severity::Critical,
             _ => Severity::Warning,
         }
     }

@@ -32,6 +32,29 @@ words! {
     }
 }
 
+impl RequestAction {
+    /// Whether it may be decided about a request of this type in this state.
+    #[must_use]
+    pub const fn fits(self, kind: RequestType, state: RequestState) -> bool {
+        match (self, kind.is_mutation()) {
+            (Self::RetryLookup | Self::ConfirmAccepted | Self::Close, true) => {
+                matches!(state, RequestState::Unknown | RequestState::Error)
+            }
+            (Self::ConfirmNotReceived, true) => matches!(state, RequestState::Unknown),
+            (Self::RetryLookup | Self::Close, false) => {
+                matches!(state, RequestState::Standby | RequestState::Error)
+            }
+            (Self::ConfirmAccepted | Self::ConfirmNotReceived, false) => false,
+        }
+    }
+
+    /// Whether a second operator must say the same: the buyer may be billed twice otherwise.
+    #[must_use]
+    pub fn needs_second(self, kind: RequestType) -> bool {
+        self == Self::ConfirmNotReceived && kind == RequestType::BillingReg
+    }
+}
+
 words! {
     /// A decision about an order.
     OrderAction {
@@ -45,6 +68,45 @@ words! {
         AcceptAgencyAmount = "accept_agency_amount",
         /// Ask again for the cancel that the agency refused.
         ClearDeleteRejected = "clear_delete_rejected",
+    }
+}
+
+impl OrderAction {
+    /// Whether it may be decided about an order as it stands.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn fits(self, pair: &Pair) -> Result<(), &'static str> {
+        let info = pair
+            .info
+            .as_ref()
+            .ok_or("the worker has not begun with it")?;
+        let quiet = info.result == ResultState::Complete;
+        let (fits, why) = match self {
+            Self::RetryRegistration => (
+                pair.order.state == StrState::Reg
+                    && info.reg == RegState::Error
+                    && info.result == ResultState::Order,
+                "only an order whose registration was refused is registered again",
+            ),
+            Self::RetryBilling => (
+                quiet && info.billing == BillingState::Error,
+                "only an order whose billing was refused is billed again",
+            ),
+            Self::RevertAmount => (
+                quiet && info.rejected_amount.is_some() && info.billing == BillingState::None,
+                "only a change that the agency refused is taken back, and only before billing",
+            ),
+            Self::AcceptAgencyAmount => (
+                quiet && info.billed_amount != pair.order.amount,
+                "the agency has no other amount, or something is in progress",
+            ),
+            Self::ClearDeleteRejected => (
+                quiet && info.delete_rejected,
+                "only a cancel that the agency refused is asked for again",
+            ),
+        };
+        fits.then_some(()).ok_or(why)
     }
 }
 
@@ -183,9 +245,7 @@ impl Shop {
             return Err(subject.misfit(action, "a later request of this type exists"));
         }
         let after = subject.next(action, accept_no)?;
-        let two =
-            action == RequestAction::ConfirmNotReceived && parsed.kind == RequestType::BillingReg;
-        if two && !self.seconded(&mut tx, key, action, by).await? {
+        if action.needs_second(parsed.kind) && !self.seconded(&mut tx, key, action, by).await? {
             self.commit(tx).await?;
             return Ok(Decided::NeedsSecond);
         }
@@ -233,6 +293,26 @@ impl Shop {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether this operator's latest decision of this kind about a subject is in force.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn decided(
+        &self,
+        subject: &str,
+        action: &str,
+        by: Decider<'_>,
+    ) -> Result<bool, FrexError> {
+        let sql = "SELECT state FROM frex_decision WHERE subject = $1 AND action = $2 AND operator = $3 ORDER BY decided_at DESC LIMIT 1";
+        let state: Option<String> = sqlx::query_scalar(sql)
+            .bind(subject)
+            .bind(action)
+            .bind(by.operator)
+            .fetch_optional(self.store.pool())
+            .await?;
+        Ok(state.is_some_and(|state| state != "PROPOSED"))
     }
 
     async fn note(
@@ -289,123 +369,62 @@ impl Shop {
             .clone()
             .ok_or_else(|| misfit("the worker has not begun with it"))?;
         let now = self.clock.now_ms();
-        let resolved = match action {
+        action.fits(&pair).map_err(misfit)?;
+        let mut after = info.clone();
+        let resolved: &[AlertKind] = match action {
             OrderAction::RetryRegistration => {
                 let registration = registration.ok_or_else(|| misfit("it was never registered"))?;
-                if pair.order.state == StrState::Del
-                    || info.reg != RegState::Error
-                    || info.result != ResultState::Order
-                {
-                    return Err(misfit(
-                        "only an order whose registration was refused is registered again",
-                    ));
-                }
                 if registration.unclear {
                     return Err(misfit(
                         "nobody knows whether it is registered; decide about the request first",
                     ));
                 }
-                let after = StateInfo {
-                    reg: RegState::Standby,
-                    accept_no: String::new(),
-                    ..info.clone()
-                };
-                tables::save_state(tx.conn(), &info, &after).await?;
+                after.reg = RegState::Standby;
+                after.accept_no = String::new();
                 let key =
                     RequestKey::new(order_no, RequestType::OrderReg, registration.key.seq + 1);
                 tables::insert_request(tx.conn(), &Request::new(id::at("", now), key, now)).await?;
-                AlertKind::RegistrationRefused
+                &[AlertKind::RegistrationRefused]
             }
             OrderAction::RetryBilling => {
                 let bill = tables::latest(tx.conn(), &[order_no], RequestType::BillingReg)
                     .await?
                     .remove(order_no);
-                if info.billing != BillingState::Error || info.result != ResultState::Complete {
-                    return Err(misfit(
-                        "only an order whose billing was refused is billed again",
-                    ));
-                }
                 if bill.is_some_and(|bill| bill.unclear) {
                     return Err(misfit(
                         "nobody knows whether it is billed; decide about the request first",
                     ));
                 }
-                let after = StateInfo {
-                    billing: BillingState::None,
-                    ..info.clone()
-                };
-                tables::save_state(tx.conn(), &info, &after).await?;
-                AlertKind::BillingRefused
+                after.billing = BillingState::None;
+                &[AlertKind::BillingRefused]
             }
             OrderAction::RevertAmount => {
-                if info.rejected_amount.is_none()
-                    || info.billing != BillingState::None
-                    || info.result != ResultState::Complete
-                {
-                    return Err(misfit(
-                        "only a change that the agency refused is taken back, and only before billing",
-                    ));
-                }
                 self.revert(&mut tx, &pair.order, &info).await?;
-                AlertKind::UpdateRefused
+                after.rejected_amount = None;
+                &[AlertKind::UpdateRefused]
             }
             OrderAction::AcceptAgencyAmount => {
-                if info.result != ResultState::Complete || info.billed_amount == pair.order.amount {
-                    return Err(misfit(
-                        "the agency has no other amount, or something is in progress",
-                    ));
-                }
                 let order = Order {
                     amount: info.billed_amount,
                     ..pair.order.clone()
                 };
                 tables::save_order(tx.conn(), &order).await?;
-                tables::save_state(
-                    tx.conn(),
-                    &info,
-                    &StateInfo {
-                        rejected_amount: None,
-                        ..info.clone()
-                    },
-                )
-                .await?;
-                alert::resolve(
-                    tx.conn(),
+                after.rejected_amount = None;
+                &[
                     AlertKind::BilledAmountMismatch,
-                    order_no,
-                    by.operator,
-                    now,
-                )
-                .await?;
-                alert::resolve(
-                    tx.conn(),
                     AlertKind::UpdateRefused,
-                    order_no,
-                    by.operator,
-                    now,
-                )
-                .await?;
-                AlertKind::AmountMismatch
+                    AlertKind::AmountMismatch,
+                ]
             }
             OrderAction::ClearDeleteRejected => {
-                if !info.delete_rejected || info.result != ResultState::Complete {
-                    return Err(misfit(
-                        "only a cancel that the agency refused is asked for again",
-                    ));
-                }
-                tables::save_state(
-                    tx.conn(),
-                    &info,
-                    &StateInfo {
-                        delete_rejected: false,
-                        ..info.clone()
-                    },
-                )
-                .await?;
-                AlertKind::CancelRefused
+                after.delete_rejected = false;
+                &[AlertKind::CancelRefused]
             }
         };
-        alert::resolve(tx.conn(), resolved, order_no, by.operator, now).await?;
+        tables::save_state(tx.conn(), &info, &after).await?;
+        for kind in resolved {
+            alert::resolve(tx.conn(), *kind, order_no, by.operator, now).await?;
+        }
         self.note(&mut tx, order_no, action.as_str(), by).await?;
         self.commit(tx).await?;
         Ok(Decided::Done)
@@ -448,15 +467,6 @@ impl Shop {
             },
         )
         .await?;
-        tables::save_state(
-            tx.conn(),
-            info,
-            &StateInfo {
-                rejected_amount: None,
-                ..info.clone()
-            },
-        )
-        .await?;
         Ok(())
     }
 }
@@ -476,18 +486,19 @@ impl Subject {
         (after.tries, after.misses, after.faults) = (0, 0, 0);
         after.next_attempt_at = self.now;
         let mutation = self.row.kind().is_mutation();
-        let open = matches!(self.row.state, RequestState::Unknown | RequestState::Error);
+        if !action.fits(self.row.kind(), self.row.state) {
+            return Err(self.misfit(action, "the request is in another state"));
+        }
         match action {
-            RequestAction::RetryLookup if mutation && open => {
+            RequestAction::RetryLookup if mutation => {
                 after.state = RequestState::Unknown;
                 (after.unclear, after.done_at) = (false, 0);
             }
-            RequestAction::RetryLookup if !mutation && self.row.state == RequestState::Error => {
+            RequestAction::RetryLookup => {
                 after.state = RequestState::Standby;
                 after.done_at = 0;
             }
-            RequestAction::RetryLookup if !mutation && self.row.state == RequestState::Standby => {}
-            RequestAction::ConfirmAccepted if mutation && open => {
+            RequestAction::ConfirmAccepted => {
                 let accept_no = accept_no
                     .and_then(super::agency::AcceptNo::parse)
                     .ok_or(DecideError::AcceptNo)?;
@@ -495,23 +506,14 @@ impl Subject {
                 after.state = RequestState::Complete;
                 (after.unclear, after.done_at) = (false, self.now);
             }
-            RequestAction::ConfirmNotReceived
-                if mutation && self.row.state == RequestState::Unknown =>
-            {
-                after.state = RequestState::Standby;
-            }
-            RequestAction::Close if mutation && open => {
-                after.state = RequestState::Error;
-                (after.unclear, after.done_at) = (false, self.now);
-            }
-            RequestAction::Close
-                if !mutation
-                    && matches!(self.row.state, RequestState::Standby | RequestState::Error) =>
-            {
+            RequestAction::ConfirmNotReceived => after.state = RequestState::Standby,
+            RequestAction::Close => {
                 after.state = RequestState::Error;
                 after.done_at = self.now;
+                if mutation {
+                    after.unclear = false;
+                }
             }
-            _ => return Err(self.misfit(action, "the request is in another state")),
         }
         Ok(after)
     }

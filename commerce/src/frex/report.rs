@@ -91,6 +91,32 @@ impl RunReport {
         self.steps.iter().all(|step| step.error.is_none())
     }
 
+    /// What it did, in one line of the log.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut text = format!("{} ms", self.ended_at - self.started_at);
+        if self.recovered > 0 {
+            text += &format!(", {} found in SENDING", self.recovered);
+        }
+        for step in self.steps.iter().filter(|step| !step.idle()) {
+            text += &format!(
+                "; {} selected {} closed {} sent {} done {} refused {} unknown {} pending {} skipped {} back {} failed {}",
+                step.step,
+                step.selected,
+                step.closed,
+                step.sent,
+                step.done,
+                step.refused,
+                step.unknown,
+                step.pending,
+                step.skipped,
+                step.back,
+                step.failed
+            );
+        }
+        text
+    }
+
     /// Whether no step did anything.
     #[must_use]
     pub fn idle(&self) -> bool {
@@ -106,6 +132,12 @@ pub trait Observer: Send + Sync {
     fn resent(&self, _kind: RequestType, _count: usize) {}
     /// An order is billed.
     fn billed(&self, _amount: i64) {}
+    /// Screening said something new about an order: `approved`, `refused` or `held`.
+    fn screened(&self, _word: &'static str) {}
+    /// Rules of section 17 were found broken, so often.
+    fn violated(&self, _rule: &'static str, _count: usize) {}
+    /// A message to people was sent, or was not: by which way, and how it went.
+    fn notice(&self, _channel: &'static str, _result: &'static str) {}
     /// A step ended.
     fn step_ended(&self, _report: &StepReport) {}
     /// A run ended.

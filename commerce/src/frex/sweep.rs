@@ -18,7 +18,7 @@ struct Overdue {
     detail: &'static str,
 }
 
-const OVERDUE: [Overdue; 4] = [
+const OVERDUE: [Overdue; 5] = [
     Overdue {
         kind: AlertKind::StandbyOverdue,
         sql: "r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG') AND r.state = 'STANDBY' AND r.created_at <= $1",
@@ -42,6 +42,12 @@ const OVERDUE: [Overdue; 4] = [
         sql: "r.state = 'UNKNOWN' AND r.sent_at <= $1",
         limit_s: |settings| settings.quiet_s * 6,
         detail: "outcome unknown for too long; ask the agency and decide",
+    },
+    Overdue {
+        kind: AlertKind::RequestUnknown,
+        sql: "r.state = 'UNKNOWN' AND r.type = 'BILLING_REG' AND r.sent_at <= $1",
+        limit_s: |settings| settings.interval_s,
+        detail: "nobody knows whether the bill was asked for; the look-up goes on",
     },
 ];
 

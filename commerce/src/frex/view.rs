@@ -9,8 +9,8 @@ use super::model::{
     AuthorizeState, BillingState, CloseReason, Order, Pair, RegState, Request, RequestState,
     ResultState, StrState,
 };
-use super::tables;
-use crate::clock::rfc3339;
+use super::{health, lease, tables};
+use crate::clock::{parse_rfc3339, rfc3339};
 use crate::store::Store;
 
 /// Where an order stands, in one word.
@@ -259,10 +259,27 @@ pub async fn alerts(store: &Store, filter: &AlertFilter<'_>) -> Result<Vec<Value
 /// # Errors
 /// The database's.
 pub async fn runs(store: &Store, limit: i64) -> Result<Vec<Value>, FrexError> {
-    let rows = sqlx::query("SELECT id, owner, fence, cause, state, started_at, ended_at, report FROM frex_run ORDER BY started_at DESC, id DESC LIMIT $1")
-        .bind(limit)
-        .fetch_all(store.pool())
-        .await?;
+    runs_before(store, None, limit).await
+}
+
+/// Runs older than one, newest first.
+///
+/// # Errors
+/// The database's.
+pub async fn runs_before(
+    store: &Store,
+    run_id: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Value>, FrexError> {
+    let rows = sqlx::query(
+        "SELECT id, owner, fence, cause, state, started_at, ended_at, report FROM frex_run \
+         WHERE $1 = '' OR (started_at, id) < (SELECT b.started_at, b.id FROM frex_run b WHERE b.id = $1) \
+         ORDER BY started_at DESC, id DESC LIMIT $2",
+    )
+    .bind(run_id.unwrap_or(""))
+    .bind(limit)
+    .fetch_all(store.pool())
+    .await?;
     let mut list = Vec::with_capacity(rows.len());
     for row in rows {
         let report: String = row.try_get("report")?;
@@ -278,4 +295,132 @@ pub async fn runs(store: &Store, limit: i64) -> Result<Vec<Value>, FrexError> {
         }));
     }
     Ok(list)
+}
+
+/// How the worker stands, over all processes.
+///
+/// # Errors
+/// The database's.
+pub async fn worker(store: &Store, now: i64) -> Result<Value, FrexError> {
+    let lease = lease::view(store).await?;
+    let running = lease.expires_at > now;
+    Ok(json!({
+        "paused": lease.paused_by.is_some(),
+        "paused_by": lease.paused_by,
+        "running": running,
+        "owner": running.then_some(lease.owner),
+        "fence": lease.fence,
+        "next_run_at": time(lease.next_run_at),
+        "last_success_at": time(health::last_success(store).await?),
+    }))
+}
+
+/// One thing of an order's history: when, what, and the row's own order among those of the same time.
+type Event = (i64, String, Value);
+
+/// What happened to an order, oldest first: requests, answers, decisions and alerts. None if there is no such order.
+///
+/// # Errors
+/// The database's, or a broken row.
+pub async fn history(store: &Store, order_no: &str) -> Result<Option<Vec<Value>>, FrexError> {
+    let mut conn = store.pool().acquire().await?;
+    let found = tables::peek_pairs(&mut conn, &[order_no]).await?;
+    let Some(pair) = found.get(order_no) else {
+        return Ok(None);
+    };
+    let requests = tables::requests_of(&mut conn, order_no).await?;
+    drop(conn);
+    let placed = json!({"what": "placed", "amount_now": pair.order.amount});
+    let mut events: Vec<Event> = vec![(pair.order.created_at, String::new(), placed)];
+    for row in &requests {
+        let key = row.key.to_string();
+        let stages = [
+            ("wanted", row.created_at),
+            ("sent", row.sent_at),
+            ("ended", row.done_at),
+        ];
+        for (what, at) in stages.into_iter().filter(|(_, at)| *at > 0) {
+            let mut event = json!({"what": what, "request": key});
+            if what == "ended" {
+                event["state"] = row.state.as_str().into();
+                event["accept_no"] = row.accept_no.as_str().into();
+                event["error"] = row.last_error.as_str().into();
+            }
+            events.push((at, row.id.clone(), event));
+        }
+    }
+    events.extend(answers(store, order_no).await?);
+    events.extend(decisions(store, order_no).await?);
+    let filter = AlertFilter {
+        order_no: Some(order_no),
+        resolved: true,
+        ..AlertFilter::default()
+    };
+    for alert in alerts(store, &filter).await? {
+        let at = alert["first_seen"].as_str().and_then(parse_rfc3339);
+        let id = alert["id"].as_str().unwrap_or_default().to_owned();
+        let event = json!({
+            "what": "alert",
+            "kind": alert["kind"],
+            "severity": alert["severity"],
+            "detail": alert["detail"],
+            "count": alert["count"],
+            "resolved_by": alert["resolved_by"],
+        });
+        events.push((at.unwrap_or_default(), id, event));
+    }
+    // What happened in one millisecond stays as it was written; times of alerts are whole seconds.
+    events.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let events = events.into_iter().map(|(at, _, mut event)| {
+        event["at"] = time(at);
+        event
+    });
+    Ok(Some(events.collect()))
+}
+
+async fn answers(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexError> {
+    let rows = sqlx::query(
+        "SELECT d.id, d.request_key, d.np_transaction_id, d.authori_result, d.authori_word, d.codes, d.received_at \
+         FROM frex_response_detail d JOIN frex_request r ON r.request_key = d.request_key WHERE r.order_no = $1",
+    )
+    .bind(order_no)
+    .fetch_all(store.pool())
+    .await?;
+    let event = |row: &sqlx::any::AnyRow| {
+        let codes: String = row.try_get("codes")?;
+        let event = json!({
+            "what": "answered",
+            "request": row.try_get::<String, _>("request_key")?,
+            "np_transaction_id": row.try_get::<String, _>("np_transaction_id")?,
+            "screening": row.try_get::<String, _>("authori_word")?,
+            "authori_result": row.try_get::<String, _>("authori_result")?,
+            "codes": serde_json::from_str::<Value>(&codes).unwrap_or_default(),
+        });
+        Ok((row.try_get("received_at")?, row.try_get("id")?, event))
+    };
+    rows.iter().map(event).collect()
+}
+
+/// Decisions about the order, or about one of its requests.
+async fn decisions(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexError> {
+    let rows = sqlx::query(
+        "SELECT id, subject, action, operator, note, state, decided_at FROM frex_decision \
+         WHERE subject = $1 OR subject IN (SELECT request_key FROM frex_request WHERE order_no = $1)",
+    )
+    .bind(order_no)
+    .fetch_all(store.pool())
+    .await?;
+    let event = |row: &sqlx::any::AnyRow| {
+        let text = |field: &str| row.try_get::<String, _>(field);
+        let event = json!({
+            "what": "decided",
+            "subject": text("subject")?,
+            "action": text("action")?,
+            "operator": text("operator")?,
+            "note": text("note")?,
+            "state": text("state")?,
+        });
+        Ok((row.try_get("decided_at")?, row.try_get("id")?, event))
+    };
+    rows.iter().map(event).collect()
 }

@@ -65,6 +65,23 @@ pub struct Worker {
     parts: Parts,
     observer: Arc<dyn Observer>,
     steps: &'static [Step],
+    /// A run ends at its next page.
+    ending: Arc<AtomicBool>,
+}
+
+/// A run that has the lease and has not begun its steps. Dropped, its lease runs out.
+#[derive(Debug)]
+pub struct Begun {
+    report: RunReport,
+    only: Vec<String>,
+}
+
+impl Begun {
+    /// The run's id.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.report.run_id
+    }
 }
 
 /// Why a run did not take place, or ended early.
@@ -81,6 +98,9 @@ pub enum RunError {
         /// The name given.
         name: String,
     },
+    /// The process is about to end.
+    #[error("no run: this process is about to end")]
+    Ending,
     /// The run ended early.
     #[error("the run ended early: {0}")]
     Frex(#[from] FrexError),
@@ -105,7 +125,13 @@ impl Worker {
             parts,
             observer: Arc::new(Silent),
             steps: &STANDARD,
+            ending: Arc::default(),
         }
+    }
+
+    /// The run under way ends at its next page, as if its time slice were over, and none begins any more.
+    pub fn finish_soon(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     /// Tells an observer.
@@ -131,6 +157,9 @@ impl Worker {
     /// # Errors
     /// [`RunError::Held`] is the normal case between runs.
     pub async fn run_if_due(&self) -> Result<RunReport, RunError> {
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(RunError::Ending);
+        }
         self.run("schedule", false, &[]).await
     }
 
@@ -139,12 +168,20 @@ impl Worker {
     /// # Errors
     /// A run is active, a step does not exist, or the run ended early.
     pub async fn run_now(&self, cause: &str, steps: &[String]) -> Result<RunReport, RunError> {
+        self.go(self.begin(cause, steps).await?).await
+    }
+
+    /// Takes the lease for a run by hand, which [`Self::go`] then makes: who asked can be told its id meanwhile.
+    ///
+    /// # Errors
+    /// A run is active, a step does not exist, or the database's.
+    pub async fn begin(&self, cause: &str, steps: &[String]) -> Result<Begun, RunError> {
         for name in steps {
             if !self.steps.iter().any(|step| step.name == name) {
                 return Err(RunError::NoStep { name: name.clone() });
             }
         }
-        self.run(cause, true, steps).await
+        self.open(cause, true, steps).await
     }
 
     async fn run(
@@ -153,46 +190,56 @@ impl Worker {
         by_hand: bool,
         only: &[String],
     ) -> Result<RunReport, RunError> {
-        let (parts, settings) = (&self.parts, &self.parts.settings);
-        let now = parts.clock.now_ms();
-        let given = lease::acquire(
-            &parts.store,
-            &parts.owner,
-            by_hand,
-            now,
-            ms(settings.lease_s),
-        )
-        .await?;
-        let fence = given.map_err(RunError::Held)?;
-        let run = Run {
-            worker: self,
-            fence,
-            began_at: now,
-            renewed_at: AtomicI64::new(now),
-            stopped: AtomicBool::new(false),
-            alerts: Mutex::default(),
-        };
-        run.reach(RUN_POINTS[0]).await;
-        let mut report = RunReport {
+        self.go(self.open(cause, by_hand, only).await?).await
+    }
+
+    async fn open(&self, cause: &str, by_hand: bool, only: &[String]) -> Result<Begun, RunError> {
+        let (parts, now) = (&self.parts, self.parts.clock.now_ms());
+        let lasts = ms(parts.settings.lease_s);
+        let given = lease::acquire(&parts.store, &parts.owner, by_hand, now, lasts).await?;
+        let report = RunReport {
             run_id: id::at("", now),
-            fence,
+            fence: given.map_err(RunError::Held)?,
             cause: cause.to_owned(),
             started_at: now,
             ..RunReport::default()
         };
-        let outcome = self.walk(&run, only, &mut report).await;
+        let only = only.to_vec();
+        Ok(Begun { report, only })
+    }
+
+    /// Makes a run that has its lease.
+    ///
+    /// # Errors
+    /// The run ended early.
+    pub async fn go(&self, begun: Begun) -> Result<RunReport, RunError> {
+        let Begun { mut report, only } = begun;
+        let (parts, settings) = (&self.parts, &self.parts.settings);
+        let fence = report.fence;
+        let run = Run {
+            worker: self,
+            fence,
+            began_at: report.started_at,
+            renewed_at: AtomicI64::new(report.started_at),
+            stopped: AtomicBool::new(false),
+            alerts: Mutex::default(),
+        };
+        run.reach(RUN_POINTS[0]).await;
+        log::info!(
+            "frex: run {} begins, number {fence}, because of {}",
+            report.run_id,
+            report.cause
+        );
+        let outcome = self.walk(&run, &only, &mut report).await;
         report.ended_at = parts.clock.now_ms();
         if let Err(error) = &outcome {
             self.ended_early(&run, &report, error).await;
         } else {
             runs::ended(&parts.store, &report).await?;
-            lease::release(
-                &parts.store,
-                fence,
-                report.ended_at + ms(settings.interval_s),
-            )
-            .await?;
+            let next = report.ended_at + ms(settings.interval_s);
+            lease::release(&parts.store, fence, next).await?;
             run.reach(RUN_POINTS[3]).await;
+            log::info!("frex: run {} ended: {}", report.run_id, report.summary());
         }
         self.observer.run_ended(&report);
         outcome?;
@@ -424,7 +471,8 @@ impl Run<'_> {
     }
 
     fn run_slice_over(&self) -> bool {
-        self.now() - self.began_at >= ms(self.settings().run_slice_s)
+        self.worker.ending.load(Ordering::Relaxed)
+            || self.now() - self.began_at >= ms(self.settings().run_slice_s)
     }
 
     /// Whether the agency takes no mutations now.

@@ -66,10 +66,12 @@ async fn land(app: &App, body: &[u8], from: &str) -> Response {
 }
 
 /// `GET /payments/processing`
-pub async fn neutral() -> Page {
+pub async fn neutral(State(app): State<App>) -> Page {
+    let own_shop = app.pages.shop.enabled;
     let body = html! {
         p { "Your payment is being processed. This can take a few minutes." }
         p { "Please go back to the shop: it shows the state of your order. You need not pay again." }
+        @if own_shop { p { a.button href="/shop" { "Back to the shop" } } }
     };
     Page::new("Your payment is being processed", Chrome::Bare, body)
 }

@@ -13,29 +13,28 @@ use super::App;
 use super::limits::Caller;
 use super::problem::Problem;
 use crate::clock::MINUTE_MS;
-use crate::metrics::gauges;
+use crate::metrics::{frex, gauges};
 
 /// A job that has not come to the end of a run for so long is stuck.
-const JOB_SILENT_MS_MAX: i64 = 10 * MINUTE_MS;
+pub const JOB_SILENT_MS_MAX: i64 = 10 * MINUTE_MS;
 
-/// When each job last came to the end of a run.
+/// When each job last came to the end of a run, and how long it may be silent.
 #[derive(Default)]
 pub struct Health {
-    jobs: Mutex<BTreeMap<&'static str, i64>>,
+    jobs: Mutex<BTreeMap<&'static str, (i64, i64)>>,
 }
 
 impl Health {
-    /// A job runs: it was started, or it came to the end of a run.
-    pub fn job_ran(&self, name: &'static str, now_ms: i64) {
+    /// A job runs: it was started, or it came to the end of a run. The next end is expected within `silent_ms_max`.
+    pub fn job_ran(&self, name: &'static str, now_ms: i64, silent_ms_max: i64) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.insert(name, now_ms);
+        jobs.insert(name, (now_ms, silent_ms_max));
     }
 
     fn silent_job(&self, now_ms: i64) -> Option<&'static str> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = |at: i64| now_ms - at > JOB_SILENT_MS_MAX;
         jobs.iter()
-            .find(|(_, at)| silent(**at))
+            .find(|(_, (at, silent_ms_max))| now_ms - at > *silent_ms_max)
             .map(|(name, _)| *name)
     }
 }
@@ -73,6 +72,13 @@ pub async fn metrics(
         log::error!("gauges of the store: {error}");
         Problem::internal()
     })?;
-    let text = app.metrics.text() + &of_store;
+    let mut text = app.metrics.text() + &of_store;
+    if app.frex.is_some() {
+        let of_frex = frex::gauges(&app.flow.store, app.flow.clock.now_ms()).await;
+        text += &of_frex.map_err(|error| {
+            log::error!("gauges of frex: {error}");
+            Problem::internal()
+        })?;
+    }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }

@@ -85,8 +85,7 @@ impl Limits {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|hop| hop.trim().parse().ok())
-            .filter(|hop| !self.trusted_proxies.contains(hop))
-            .next_back()
+            .rfind(|hop| !self.trusted_proxies.contains(hop))
             .unwrap_or(peer)
     }
 }

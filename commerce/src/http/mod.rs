@@ -10,6 +10,7 @@ use tokio::sync::RwLock;
 
 use crate::atom::flow::Flow;
 use crate::config::{CallbackSettings, HttpSettings};
+use crate::frex::service::Frex;
 use crate::keys::ApiKeys;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
@@ -18,6 +19,7 @@ pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod callbacks;
+pub mod frex;
 pub mod health;
 pub mod limits;
 pub mod observe;
@@ -42,6 +44,8 @@ pub struct AppState {
     pub limits: limits::Limits,
     /// What people see.
     pub pages: Pages,
+    /// The deferred-payment worker, where it is enabled.
+    pub frex: Option<Frex>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// `[http]`.

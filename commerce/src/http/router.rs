@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 
+use super::frex::{admin as frex_admin, orders as frex_orders};
 use super::problem::Problem;
 use super::{App, admin, callbacks, health, limits, observe, openapi, orders, refunds, request_id};
 use crate::pages;
@@ -48,6 +49,54 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>
             "/v1/admin/refunds/{refund_id}/resolve",
             POST,
             post(admin::resolve_refund),
+        ),
+        ("/v1/frex/orders", POST, post(frex_orders::place)),
+        (
+            "/v1/frex/orders/{order_no}",
+            &["get", "patch"],
+            get(frex_orders::read).patch(frex_orders::change),
+        ),
+        (
+            "/v1/frex/orders/{order_no}/cancel",
+            POST,
+            post(frex_orders::cancel),
+        ),
+        (
+            "/v1/frex/orders/{order_no}/complete",
+            POST,
+            post(frex_orders::complete),
+        ),
+        ("/v1/admin/frex/batch", POST, post(frex_admin::batch)),
+        ("/v1/admin/frex/worker", GET, get(frex_admin::worker)),
+        ("/v1/admin/frex/pause", POST, post(frex_admin::pause)),
+        ("/v1/admin/frex/resume", POST, post(frex_admin::resume)),
+        ("/v1/admin/frex/requests", GET, get(frex_admin::requests)),
+        (
+            "/v1/admin/frex/requests/{request_key}/resolve",
+            POST,
+            post(frex_admin::resolve_request),
+        ),
+        (
+            "/v1/admin/frex/orders/{order_no}/resolve",
+            POST,
+            post(frex_admin::resolve_order),
+        ),
+        (
+            "/v1/admin/frex/orders/{order_no}/history",
+            GET,
+            get(frex_admin::history),
+        ),
+        ("/v1/admin/frex/runs", GET, get(frex_admin::runs)),
+        ("/v1/admin/frex/alerts", GET, get(frex_admin::alerts)),
+        (
+            "/v1/admin/frex/alerts/{alert_id}/resolve",
+            POST,
+            post(frex_admin::resolve_alert),
+        ),
+        (
+            "/v1/admin/frex/joiners/{joiner_id}",
+            &["put"],
+            put(frex_admin::joiner),
         ),
         ("/healthz", GET, get(health::healthz)),
         ("/readyz", GET, get(health::readyz)),

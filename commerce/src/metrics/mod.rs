@@ -17,6 +17,7 @@ use crate::atom::call::{Api, CallClass, CallObserver, CircuitState};
 use crate::atom::flow::FlowObserver;
 use crate::clock::Clock;
 
+pub mod frex;
 pub mod gauges;
 mod window;
 
@@ -56,6 +57,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     kdf: IntCounter,
     derived: Derived,
+    frex: Arc<frex::FrexMetrics>,
     calls_window: Window<(Api, CallClass)>,
     /// Messages that decrypted: whether their signature was good.
     signatures_window: Window<bool>,
@@ -170,6 +172,7 @@ impl Metrics {
                     ),
                 ),
             },
+            frex: Arc::new(frex::FrexMetrics::new(&registry)),
             calls_window: Window::new(CALLS_WINDOW_MS),
             signatures_window: Window::new(MESSAGES_WINDOW_MS),
             attempts_window: Window::new(MESSAGES_WINDOW_MS),
@@ -186,6 +189,11 @@ impl Metrics {
         self.request_seconds
             .with_label_values(&[route])
             .observe(took.as_secs_f64());
+    }
+
+    /// What the deferred-payment worker tells.
+    pub fn frex(&self) -> &Arc<frex::FrexMetrics> {
+        &self.frex
     }
 
     /// Keys were derived.

@@ -16,6 +16,9 @@ pub const ADMIN_SECTIONS: &[(&str, &str)] = &[
     ("/admin/refunds", "Refunds"),
 ];
 
+/// The section that is there only where deferred payment is configured.
+pub const FREX_SECTION: (&str, &str) = ("/admin/frex/orders", "Deferred payment");
+
 /// What stands around the content.
 #[derive(Clone, Debug)]
 pub enum Chrome {
@@ -32,8 +35,10 @@ pub enum Chrome {
         operator: String,
         /// The token of the log-out form.
         csrf: String,
-        /// The address of the section that is open, one of [`ADMIN_SECTIONS`].
+        /// The address of the section that is open, one of [`ADMIN_SECTIONS`] or that of [`FREX_SECTION`].
         here: &'static str,
+        /// Whether deferred payment is configured.
+        frex: bool,
     },
 }
 
@@ -139,10 +144,10 @@ impl Chrome {
                 @match self {
                     Chrome::Bare => span.brand { (self.name()) },
                     Chrome::Shop { name } => a.brand href="/shop" { (name) },
-                    Chrome::Admin { operator, csrf, here } => {
+                    Chrome::Admin { operator, csrf, here, frex } => {
                         a.brand href="/admin/orders" { (self.name()) }
                         nav aria-label="Sections" {
-                            @for (address, name) in ADMIN_SECTIONS {
+                            @for (address, name) in ADMIN_SECTIONS.iter().chain(frex.then_some(&FREX_SECTION)) {
                                 a href=(address) aria-current=[(address == here).then_some("page")] { (name) }
                             }
                         }

@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use crate::atom::flow::Flow;
+use crate::frex;
 use crate::keys::ApiKeys;
 use session::Sessions;
 use shop::settings::ShopSettings;
@@ -41,6 +42,8 @@ pub struct Pages {
     pub sessions: Sessions,
     /// `[shop]`.
     pub shop: Arc<ShopSettings>,
+    /// Deferred payment, if it is configured.
+    pub frex: Option<frex::shop::Shop>,
     /// The address under which browsers reach us, without a slash at its end.
     pub public_url: Arc<str>,
     /// Whether that address is https, so that cookies may be kept to it.
@@ -54,13 +57,21 @@ impl FromRef<Pages> for Sessions {
 }
 
 impl Pages {
-    /// Pages over a flow; `public_url` is the origin under which browsers reach us. Cookies keep to https if that is https.
+    /// Pages over a flow, and over deferred payment if there is any; `public_url` is the origin under which browsers reach us.
+    /// Cookies keep to https if that is https.
     #[must_use]
-    pub fn new(flow: &Flow, keys: &ApiKeys, shop: &ShopSettings, public_url: &str) -> Self {
+    pub fn new(
+        flow: &Flow,
+        keys: &ApiKeys,
+        shop: &ShopSettings,
+        public_url: &str,
+        frex: Option<frex::shop::Shop>,
+    ) -> Self {
         let secure = public_url.starts_with("https://");
         let (store, clock) = (flow.store.clone(), flow.clock.clone());
         Self {
-            sessions: Sessions::new(store, clock, keys.clone(), secure),
+            sessions: Sessions::new(store, clock, keys.clone(), secure, frex.is_some()),
+            frex,
             flow: flow.clone(),
             shop: Arc::new(shop.clone()),
             public_url: public_url.trim_end_matches('/').into(),
@@ -75,18 +86,23 @@ impl Pages {
     }
 }
 
-/// All pages: the admin pages always, the shop if it is open.
+/// All pages: the admin pages always, the shop if it is open, deferred payment if it is configured.
 pub fn router<S: Clone + Send + Sync + 'static>(pages: Pages) -> Router<S> {
     let shop = if pages.shop.enabled {
         shop::handlers::router()
     } else {
         Router::new()
     };
+    let frex = pages.frex.clone().map_or_else(Router::new, |shop| {
+        let sessions = pages.sessions.clone();
+        admin::frex::handlers::router(admin::frex::handlers::Desk { shop, sessions })
+    });
     Router::new()
         .route("/admin", get(|| async { Redirect::to("/admin/orders") }))
         .merge(admin::handlers::router())
         .merge(admin::decide::router())
         .merge(shop)
+        .merge(frex)
         .merge(assets::router())
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn(own_forms_only))

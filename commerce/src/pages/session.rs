@@ -41,6 +41,8 @@ pub struct Sessions {
     keys: ApiKeys,
     /// Whether the cookie may travel over https only.
     secure: bool,
+    /// Whether the pages of deferred payment are there.
+    frex: bool,
 }
 
 /// An operator who is logged in.
@@ -52,17 +54,20 @@ pub struct Operator {
     pub name: String,
     /// The token of this session's forms.
     pub csrf: String,
+    /// Whether the menu has deferred payment.
+    pub frex: bool,
 }
 
 impl Sessions {
-    /// Sessions over these keys; `secure` keeps the cookie to https.
+    /// Sessions over these keys; `secure` keeps the cookie to https, `frex` says that deferred payment is configured.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, keys: ApiKeys, secure: bool) -> Self {
+    pub fn new(store: Store, clock: Clock, keys: ApiKeys, secure: bool, frex: bool) -> Self {
         Self {
             store,
             clock,
             keys,
             secure,
+            frex,
         }
     }
 
@@ -120,6 +125,7 @@ impl Sessions {
             key_id: row.try_get("id")?,
             name: row.try_get("label")?,
             csrf: csrf(token),
+            frex: self.frex,
         }))
     }
 
@@ -153,6 +159,7 @@ impl Operator {
             operator: self.name.clone(),
             csrf: self.csrf.clone(),
             here,
+            frex: self.frex,
         }
     }
 }

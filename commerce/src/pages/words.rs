@@ -10,6 +10,11 @@ const WORDS: &[(&str, &str, &str)] = &[
         "The order's state does not allow this. It may have changed since the page was loaded.",
     ),
     (
+        "attempt_open",
+        "A payment of this order is still under way. Please wait until we know how it ended.",
+        "A payment of this order may still succeed, so Atom is being asked first. Try again in a moment.",
+    ),
+    (
         "gateway_rejected",
         "Our payment partner did not open a payment. Nothing was charged. Please try again later.",
         "Atom refused the call. The log has its code.",

@@ -16,7 +16,7 @@ use serde_json::Value;
 const START: Duration = Duration::from_secs(60);
 
 /// The published dummy secrets, by the file each lies in.
-pub const SECRETS: [(&str, &str); 8] = [
+pub const SECRETS: [(&str, &str); 12] = [
     ("atom_password", "Test@123"),
     ("atom_req_key", "A4476C2062FFA58980DC8F79EB6A799E"),
     ("atom_req_salt", "A4476C2062FFA58980DC8F79EB6A799E"),
@@ -25,6 +25,13 @@ pub const SECRETS: [(&str, &str); 8] = [
     ("atom_req_hash_key", "KEY123657234"),
     ("atom_res_hash_key", "KEYRESP123657234"),
     ("read_token_key", "a-made-up-key-for-reading-tokens"),
+    (
+        "frex_buyer_key",
+        "k1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+    ),
+    ("frex_password", "password"),
+    ("frex_webhook_key", "a-made-up-key-for-webhooks"),
+    ("frex_smtp_password", "a-made-up-password-for-mail"),
 ];
 
 /// A running daemon.
@@ -44,6 +51,12 @@ pub struct Daemon {
 pub struct Options {
     /// Where Atom is; nowhere if empty.
     pub atom: String,
+    /// Where browsers find Atom's script; at `atom` if empty.
+    pub checkout: String,
+    /// The port to listen on, when browsers must find their way back; 0 for a free one.
+    pub port: u16,
+    /// Further files below `secrets`.
+    pub secrets: Vec<(&'static str, &'static str)>,
     /// Further lines by table: `("[http.limits]", "key_rate = 1")`.
     pub more: Vec<(&'static str, String)>,
 }
@@ -53,20 +66,8 @@ impl Daemon {
     pub fn start(options: &Options) -> Daemon {
         let dir = tempfile::tempdir().expect("a folder");
         let config = write_config(dir.path(), options);
-        let new_key = |arguments: &[&str]| {
-            let output = commerced()
-                .args(["key", "new", "--config"])
-                .arg(&config)
-                .args(arguments)
-                .output()
-                .expect("commerced runs");
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{errors}");
-            let key = String::from_utf8(output.stdout).expect("text");
-            key.trim().to_owned()
-        };
-        let merchant = new_key(&["--role", "merchant", "--merchant", "shop"]);
-        let operator = new_key(&["--role", "operator", "--label", "test"]);
+        let merchant = new_key(&config, &["--role", "merchant", "--merchant", "shop"]);
+        let operator = new_key(&config, &["--role", "operator", "--label", "test"]);
         let mut child = commerced()
             .args(["serve", "--config"])
             .arg(&config)
@@ -110,6 +111,12 @@ impl Daemon {
         self.dir.path().join("commerced.toml")
     }
 
+    /// Makes the key of one more operator.
+    pub fn new_operator(&self, label: &str) -> String {
+        let words = ["--role", "operator", "--label", label];
+        new_key(&self.config_file(), &words)
+    }
+
     /// Asks it to end and waits; whether it ended well.
     pub fn stop(&mut self) -> bool {
         let pid = self.child.id().to_string();
@@ -148,10 +155,24 @@ pub fn commerced() -> Command {
     Command::new(env!("CARGO_BIN_EXE_commerced"))
 }
 
+/// Makes an API key by commerced's own command.
+fn new_key(config: &Path, arguments: &[&str]) -> String {
+    let output = commerced()
+        .args(["key", "new", "--config"])
+        .arg(config)
+        .args(arguments)
+        .output()
+        .expect("commerced runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let key = String::from_utf8(output.stdout).expect("text");
+    key.trim().to_owned()
+}
+
 /// Writes a configuration and its secrets into a folder.
 pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
     std::fs::create_dir_all(dir.join("secrets")).expect("a folder");
-    for (name, secret) in SECRETS {
+    for (name, secret) in SECRETS.iter().chain(&options.secrets) {
         std::fs::write(dir.join("secrets").join(name), secret).expect("written");
     }
     let atom = match options.atom.as_str() {
@@ -159,11 +180,18 @@ pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
         "" => "http://127.0.0.1:9",
         url => url,
     };
+    let checkout = match options.checkout.as_str() {
+        "" => atom,
+        url => url,
+    };
+    // Port 1 is nobody's: where no port is given, nobody comes back.
+    let public = format!("http://127.0.0.1:{}", options.port.max(1));
+    let listen = format!("listen = \"127.0.0.1:{}\"", options.port);
     let sample = include_str!("../../commerced.sample.toml")
-        .replace("#listen = \"127.0.0.1:8700\"", "listen = \"127.0.0.1:0\"")
+        .replace("#listen = \"127.0.0.1:8700\"", &listen)
         .replace("#file = \"\"", "file = \"commerced.log\"")
         .replace("#level = \"info\"", "level = \"debug\"")
-        .replace("https://pay.example", "http://127.0.0.1:1")
+        .replace("https://pay.example", &public)
         .replace("#env = \"uat\"", "env = \"sim\"")
         .replace(
             "#return_origins = []",
@@ -187,7 +215,7 @@ pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
         )
         .replace(
             "#checkout_js = \"https://pgtest.atomtech.in",
-            &format!("checkout_js = \"{atom}"),
+            &format!("checkout_js = \"{checkout}"),
         );
     let mut text = sample;
     for (table, lines) in &options.more {

@@ -170,6 +170,23 @@ impl<'a> Use<'a> {
         .await?;
         one(&done, "idempotency_keys", self.key)
     }
+
+    /// Forgets that the request came: it was refused, and the same one may succeed later.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn abandon(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM idempotency_keys WHERE merchant_id = $1 AND route = $2 AND idem_key = $3 \
+             AND state = 'running'",
+        )
+        .bind(self.merchant_id)
+        .bind(&self.route)
+        .bind(self.key)
+        .execute(tx.conn())
+        .await?;
+        Ok(())
+    }
 }
 
 /// Forgets keys whose life is over, unless what they made is still open. The number forgotten.

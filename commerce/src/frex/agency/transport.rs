@@ -34,6 +34,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// The wait when Retry-After is there and is no number of seconds.
 const RETRY_AFTER_UNREADABLE: Duration = Duration::from_secs(60);
 
+/// Reads the outcomes of items from the body of an answer.
+type Decode<I, T> = fn(Call, &[u8], &[&I]) -> Result<Answer<T>, Unreadable>;
+
 /// How one call is written and read.
 pub(super) struct Exchange<I, T> {
     /// The call.
@@ -43,7 +46,7 @@ pub(super) struct Exchange<I, T> {
     /// The body of a request.
     pub encode: fn(&[&I]) -> Vec<u8>,
     /// The outcomes from the body of an answer.
-    pub decode: fn(Call, &[u8], &[&I]) -> Result<Answer<T>, Unreadable>,
+    pub decode: Decode<I, T>,
 }
 
 /// The way to the agency.

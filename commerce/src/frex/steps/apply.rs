@@ -23,6 +23,8 @@ pub struct Applied {
     pub tally: Tally,
     /// The amount, if the order was billed by it.
     pub billed: Option<i64>,
+    /// What screening said, if it said something new.
+    pub screened: Option<&'static str>,
 }
 
 struct Apply<'a> {
@@ -121,6 +123,11 @@ impl Work for Apply<'_> {
         Ok(Applied {
             tally: decision.tally,
             billed: billed.then_some(decision.confirmed_amount),
+            screened: decision
+                .detail
+                .as_ref()
+                .map(|detail| detail.authori_word)
+                .filter(|word| !word.is_empty()),
         })
     }
 
@@ -160,11 +167,17 @@ async fn write(
         alert::raise(tx.conn(), *kind, alert, run.id(), run.now()).await?;
     }
     if request.state != after.state {
+        let since = if request.state == RequestState::Sending {
+            request.sent_at
+        } else {
+            request.created_at
+        };
         log::info!(
-            "frex: {} {} -> {} {}",
+            "frex: {} {} -> {} after {} ms {}",
             request.key,
             request.state,
             after.state,
+            run.now() - since,
             after.last_error
         );
     }

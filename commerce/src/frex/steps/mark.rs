@@ -161,6 +161,7 @@ impl Work for Mark<'_> {
         marked.attempt_count += 1;
         marked.sent_at = run.now();
         tables::save_request(tx.conn(), request, &marked).await?;
+        log::debug!("frex: {} {} -> SENDING", request.key, request.state);
         Ok(Some((marked, payload)))
     }
 

@@ -145,6 +145,9 @@ async fn hear(
                 if let Some(amount) = applied.billed {
                     run.observer().billed(amount);
                 }
+                if let Some(word) = applied.screened {
+                    run.observer().screened(word);
+                }
             }
             Err(error) => run.fault(step, request, &error, report).await?,
         }

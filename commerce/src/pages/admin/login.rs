@@ -12,8 +12,6 @@ pub enum LoginProblem {
     WrongKey,
     /// The session is over.
     Expired,
-    /// Too many wrong keys from this address.
-    TooMany,
 }
 
 /// The form for an operator's key.
@@ -28,10 +26,6 @@ pub fn login(problem: Option<LoginProblem>) -> Page {
         Some(LoginProblem::Expired) => {
             (StatusCode::OK, "Your session is over. Please log in again.")
         }
-        Some(LoginProblem::TooMany) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many wrong keys. Please wait a minute before you try again.",
-        ),
     };
     let tone = if problem == Some(LoginProblem::Expired) {
         Tone::Calm

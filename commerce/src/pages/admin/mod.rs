@@ -1,6 +1,7 @@
-//! `/admin`: orders, issues and refunds for the operators.
+//! `/admin`: orders, issues and refunds for the operators, and deferred payment where it is configured.
 
 pub mod decide;
+pub mod frex;
 pub mod handlers;
 pub mod issues;
 pub mod login;

@@ -106,6 +106,7 @@ pub fn order(page: &OrderPage<'_>) -> Markup {
                 p { strong { "On hold: " (hold.replace('_', " ")) ". " } "See " a href="/admin/issues" { "the open issues" } "." }
             }))
         }
+        (actions(page))
         div.columns {
             div {
                 (summary(order))
@@ -113,9 +114,8 @@ pub fn order(page: &OrderPage<'_>) -> Markup {
                 (refunds(page.refunds, &order.currency))
             }
             div {
-                (actions(page))
                 (refund_form(page))
-                section.card { h2 { "What happened" } (timeline(page.moments)) }
+                section.card { h2 { "What happened" } (timeline(page.moments, Zone::Ist)) }
             }
         }
     }
@@ -171,7 +171,7 @@ fn attempts(attempts: &[AttemptRecord], currency: &str) -> Markup {
         section.card {
             h2 { "Payment attempts" }
             @if attempts.is_empty() { p.dim { "The customer has not tried to pay yet." } }
-            @for attempt in attempts { (attempt_html(attempt, currency)) }
+            @for attempt in attempts { div.part { (attempt_html(attempt, currency)) } }
         }
     }
 }
@@ -216,7 +216,7 @@ fn refunds(refunds: &[RefundRecord], currency: &str) -> Markup {
         section.card {
             h2 { "Refunds" }
             @for refund in refunds {
-                (facts(&[
+                div.part { (facts(&[
                     ("Amount", Some(html! {
                         strong { (money(refund.amount, currency)) } " " (badge(&refund.state, tone(&refund.state)))
                     })),
@@ -228,7 +228,7 @@ fn refunds(refunds: &[RefundRecord], currency: &str) -> Markup {
                     ("Atom's remarks", text(&refund.remarks)),
                     ("Entered", Some(html! { (when_ms(refund.created_at, Zone::Ist)) })),
                     ("Next look-up", refund.next_check_at.map(|t| html! { (when_ms(t, Zone::Ist)) })),
-                ]))
+                ])) }
             }
         }
     }

@@ -87,7 +87,7 @@ pub fn orders(rows: &Rows, filters: &Fields) -> Markup {
         (filter_form(filters))
         ul.rows {
             @for row in &rows.items { li { (row_html(row)) } }
-            @if rows.items.is_empty() { li.empty { "No order fits these filters." } }
+            @if rows.items.is_empty() { li.empty { (nothing_here(in_use(filters))) } }
         }
         @if let Some(cursor) = &rows.next_cursor {
             a.button.second href=(next(cursor, filters)) { "Older orders" }
@@ -103,13 +103,15 @@ fn row_html(row: &Row) -> Markup {
                 br;
                 span.dim.small { (row.customer.email) " " (row.customer.mobile) }
             }
-            span.right { strong { (money(row.amount, &row.currency)) } }
+            span.right {
+                strong { (money(row.amount, &row.currency)) }
+                (refunded(row))
+            }
             span.dim.small { (time_tag(&row.created_at, Zone::Ist)) }
             span.right {
                 (badge(&row.status, tone(&row.status)))
                 @for hold in &row.holds { " " (badge(hold, Tone::Bad)) }
             }
-            (refunded(row))
         }
     }
 }
@@ -118,13 +120,25 @@ fn refunded(row: &Row) -> Markup {
     if row.refunded_amount == 0 {
         return nothing();
     }
-    html! { span.small.dim { (money(row.refunded_amount, &row.currency)) " refunded" } }
+    html! { br; span.small.dim { (money(row.refunded_amount, &row.currency)) " refunded" } }
+}
+
+/// Whether the list is filtered.
+fn in_use(filters: &Fields) -> bool {
+    let mut names = FILTERS.iter();
+    names.any(|(name, ..)| filters.filled(name).is_some())
+}
+
+fn nothing_here(filtered: bool) -> &'static str {
+    if filtered {
+        "No order fits these filters."
+    } else {
+        "There are no orders yet. They come from the shop, or from a merchant through the API."
+    }
 }
 
 fn filter_form(filters: &Fields) -> Markup {
-    let used = FILTERS
-        .iter()
-        .any(|(name, ..)| filters.filled(name).is_some());
+    let used = in_use(filters);
     html! {
         details.card open[used] {
             summary { "Filter" @if used { " (in use)" } }

@@ -62,6 +62,7 @@ mod tests {
             key_id: id.into(),
             name: "A".into(),
             csrf: "c".into(),
+            frex: false,
         };
         let said =
             |id: &str| proposal(&operator(id), "resend", "key_1", "Send it again").into_string();

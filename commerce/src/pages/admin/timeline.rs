@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use sqlx::Row;
 
 use super::records::words;
-use crate::pages::look::{Tone, badge};
+use crate::pages::look::Tone;
 use crate::pages::order::tone;
 use crate::pages::text::{Zone, when_ms};
 use crate::store::{Store, StoreError};
@@ -27,18 +27,18 @@ pub struct Moment {
     pub detail: String,
 }
 
-/// The moments, oldest first.
+/// The moments, oldest first, with their times in the zone of the books.
 #[must_use]
-pub fn timeline(moments: &[Moment]) -> Markup {
+pub fn timeline(moments: &[Moment], zone: Zone) -> Markup {
     html! {
         ol.timeline {
             @for moment in moments {
                 li.(moment.tone.class()) {
                     p {
                         strong { (moment.what) }
-                        @if !moment.who.is_empty() { " " (badge(&moment.who, Tone::Calm)) }
+                        @if !moment.who.is_empty() { " " span.badge.calm { (moment.who) } }
                     }
-                    p.dim.small { (when_ms(moment.at_ms, Zone::Ist)) }
+                    p.dim.small { (when_ms(moment.at_ms, zone)) }
                     @if !moment.detail.is_empty() { p.small { (moment.detail) } }
                 }
             }
@@ -61,8 +61,8 @@ pub async fn read(store: &Store, order_id: &str) -> Result<Vec<Moment>, StoreErr
 
 async fn changes(store: &Store, order_id: &str) -> Result<Vec<Moment>, StoreError> {
     let rows = sqlx::query(
-        "SELECT at, who, what, what_id, state_before, state_after, cause FROM audit \
-         WHERE order_id = $1 ORDER BY at, id LIMIT $2",
+        "SELECT u.at, u.who, k.label, u.what, u.what_id, u.state_before, u.state_after, u.cause FROM audit u \
+         LEFT JOIN api_keys k ON k.id = u.who WHERE u.order_id = $1 ORDER BY u.at, u.id LIMIT $2",
     )
     .bind(order_id)
     .bind(MOMENTS_MAX)
@@ -71,17 +71,55 @@ async fn changes(store: &Store, order_id: &str) -> Result<Vec<Moment>, StoreErro
     let moments = rows.iter().map(|row| {
         let (thing, id) = (words(row, "what")?, words(row, "what_id")?);
         let (before, after) = (words(row, "state_before")?, words(row, "state_after")?);
-        let cause = words(row, "cause")?;
+        let cause = reason(&words(row, "cause")?);
         let which = if thing == "order" { String::new() } else { id };
         Ok(Moment {
             at_ms: row.try_get("at")?,
-            tone: tone(after.split('/').next_back().unwrap_or_default()),
+            tone: tone(
+                after
+                    .split_whitespace()
+                    .rfind(|word| says(word))
+                    .unwrap_or_default(),
+            ),
             what: change(&thing, &before, &after),
-            who: words(row, "who")?,
-            detail: [which, cause.replace('_', " ")].join(" ").trim().to_owned(),
+            who: actor(&words(row, "who")?, &words(row, "label")?),
+            detail: [which, cause].join(" ").trim().to_owned(),
         })
     });
     moments.collect()
+}
+
+/// Who did something, for people: what a key is called, and one word for our own processes.
+fn actor(who: &str, label: &str) -> String {
+    match (who, label) {
+        (who, _) if who.starts_with("proc_") => "system".to_owned(),
+        (who, "") => who.to_owned(),
+        (_, label) => label.to_owned(),
+    }
+}
+
+/// Why something happened: words of the flow as words, the id of a request or a message as it stands in the log.
+fn reason(cause: &str) -> String {
+    let is_request = cause.len() == 32 && cause.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_words = cause
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b == b'_' || b == b' ');
+    match (is_request, is_words) {
+        (true, _) => format!("request {cause}"),
+        (_, true) => cause.replace('_', " "),
+        _ => cause.to_owned(),
+    }
+}
+
+/// Whether a part of a state says something to people: `none` does not, and amounts stand with the refund.
+fn says(word: &str) -> bool {
+    word != "none" && !word.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A state as the audit has it, `user_payment none`, in words.
+fn state(text: &str) -> String {
+    let parts: Vec<&str> = text.split_whitespace().filter(|word| says(word)).collect();
+    parts.join(", ").replace('_', " ")
 }
 
 /// A change of state in words: `Order: pending → paid`.
@@ -90,7 +128,7 @@ fn change(thing: &str, before: &str, after: &str) -> String {
     if let Some(first) = thing.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    let (before, after) = (before.replace('_', " "), after.replace('_', " "));
+    let (before, after) = (state(before), state(after));
     match (before.as_str(), after.as_str()) {
         ("", after) => format!("{thing}: {after}"),
         (before, after) if before == after => format!("{thing}: still {after}"),
@@ -179,8 +217,24 @@ mod tests {
             "Attempt: user payment → completed"
         );
         assert_eq!(
-            change("refund", "unknown", "unknown"),
+            change("refund", "unknown 25000", "unknown 25000"),
             "Refund: still unknown"
         );
+        assert_eq!(
+            change("attempt", "user_payment none", "completed success"),
+            "Attempt: user payment → completed, success"
+        );
+    }
+
+    #[test]
+    fn who_and_why_are_said_for_people() {
+        // Shows: keys by their name, our processes by one word; ids stay as the log has them, words lose their underscores.
+        assert_eq!(actor("key_1", "Ravi"), "Ravi");
+        assert_eq!(actor("proc_01M8", ""), "system");
+        assert_eq!(actor("atom", ""), "atom");
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(reason(id), format!("request {id}"));
+        assert_eq!(reason("late_capture"), "late capture");
+        assert_eq!(reason("callback cb_01M8"), "callback cb_01M8");
     }
 }

@@ -13,10 +13,13 @@ use super::basket::Basket;
 use super::checkout::checkout;
 use super::customer::Customer;
 use super::view::{self, OrderPage, shop_page};
-use super::visitor::Visitor;
+use super::visitor::{self, Visitor};
 use crate::pages::form::Fields;
-use crate::pages::look::{Page, Tone, notice};
+use crate::pages::look::{Tone, notice};
 use crate::pages::{Pages, fresh_key, words};
+
+/// Hexadecimal digits of an order's reference.
+const REFERENCE_DIGITS: usize = 16;
 
 /// The routes, if the shop is open.
 pub fn router() -> Router<Pages> {
@@ -29,8 +32,15 @@ pub fn router() -> Router<Pages> {
         .route("/shop/return", get(back))
 }
 
-async fn shelf(State(pages): State<Pages>) -> Page {
-    view::shelf(&pages.shop, false)
+async fn shelf(State(pages): State<Pages>, headers: HeaderMap) -> Response {
+    let mut orders = Vec::new();
+    for id in visitor::remembered(&headers) {
+        match pages.order_of(&headers, id).await {
+            Ok(order) => orders.extend(order),
+            Err(response) => return response,
+        }
+    }
+    view::shelf(&pages.shop, &orders, false).into_response()
 }
 
 /// The browser gets its number here, before the order: a double click on the next page's button then comes from one visitor.
@@ -42,19 +52,16 @@ async fn basket(
     let form = Fields::parse(query.unwrap_or_default().as_bytes());
     let basket = Basket::read(&pages.shop, &form);
     if basket.lines.is_empty() {
-        return view::shelf(&pages.shop, true).into_response();
+        return view::shelf(&pages.shop, &[], true).into_response();
     }
     let page = view::basket(&pages.shop, &basket, &Customer::default(), &fresh_key());
-    remembered(
-        &pages,
-        &Visitor::known_or_new(&headers),
-        page.into_response(),
-    )
+    let visitor = Visitor::known_or_new(&headers);
+    with_cookie(page.into_response(), &visitor.cookie(pages.secure))
 }
 
-/// The answer with the visitor's cookie.
-fn remembered(pages: &Pages, visitor: &Visitor, mut response: Response) -> Response {
-    if let Ok(cookie) = HeaderValue::from_str(&visitor.cookie(pages.secure)) {
+/// The answer with one more cookie.
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
@@ -65,7 +72,7 @@ async fn place(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> R
     let form = Fields::parse(&body);
     let basket = Basket::read(&pages.shop, &form);
     if basket.lines.is_empty() {
-        return view::shelf(&pages.shop, true).into_response();
+        return view::shelf(&pages.shop, &[], true).into_response();
     }
     let Some(key) = key_of(&form) else {
         return Redirect::to("/shop").into_response();
@@ -78,7 +85,7 @@ async fn place(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> R
     }
     let visitor = Visitor::known_or_new(&headers);
     let order = json!({
-        "merchant_order_ref": format!("SHOP-{key}"),
+        "merchant_order_ref": reference(key),
         "user_id": visitor.user_id(),
         "amount": basket.total(),
         "currency": pages.shop.currency,
@@ -87,10 +94,13 @@ async fn place(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> R
     });
     let made = pages.create_order(key, &order).await;
     let response = match made {
-        Ok(order_id) => start(&pages, &order_id, key, false).await,
+        Ok(order_id) => {
+            let cookie = visitor::remember(&headers, &order_id, pages.secure);
+            with_cookie(start(&pages, &order_id, key, false).await, &cookie)
+        }
         Err(code) => problem_page(&pages, code),
     };
-    remembered(&pages, &visitor, response)
+    with_cookie(response, &visitor.cookie(pages.secure))
 }
 
 async fn pay(
@@ -185,6 +195,12 @@ fn problem_page(pages: &Pages, code: &str) -> Response {
     shop_page(&pages.shop, "Your order was not placed", body)
         .status(StatusCode::CONFLICT)
         .into_response()
+}
+
+/// What operators call the order: as much of the form's key as keeps two orders apart.
+fn reference(key: &str) -> String {
+    let shown = key.get(..REFERENCE_DIGITS).unwrap_or(key);
+    format!("SHOP-{}", shown.to_uppercase())
 }
 
 /// The key of a form as we made it; nothing else gets through to the books.

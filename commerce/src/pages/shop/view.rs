@@ -6,7 +6,9 @@ use super::basket::{Basket, QUANTITY_MAX, field};
 use super::customer::Customer;
 use super::settings::ShopSettings;
 use super::stage::Stage;
-use crate::pages::look::{Chrome, Input, Page, Tone, code, facts, hidden, notice, text, time_tag};
+use crate::pages::look::{
+    Chrome, Input, Page, Tone, badge, code, facts, hidden, notice, text, time_tag,
+};
 use crate::pages::order::Order;
 use crate::pages::text::{Zone, money};
 
@@ -22,9 +24,10 @@ pub fn shop_page(shop: &ShopSettings, title: &str, body: Markup) -> Page {
     Page::new(title, chrome(shop), body)
 }
 
-/// Everything that is for sale, with a quantity for each; `empty_basket` after an order of nothing.
+/// Everything that is for sale, with a quantity for each, above the orders that this browser made; `empty_basket` after an order
+/// of nothing.
 #[must_use]
-pub fn shelf(shop: &ShopSettings, empty_basket: bool) -> Page {
+pub fn shelf(shop: &ShopSettings, orders: &[Order], empty_basket: bool) -> Page {
     let body = html! {
         @if empty_basket {
             (notice(Tone::Bad, &html! { p { "Your basket is empty. Choose how many you would like of at least one item." } }))
@@ -49,8 +52,41 @@ pub fn shelf(shop: &ShopSettings, empty_basket: bool) -> Page {
             }
             button.big type="submit" { "Go to the basket" }
         }
+        @if !orders.is_empty() { (own_orders(orders)) }
     };
     shop_page(shop, "What would you like?", body)
+}
+
+/// The way back to what was ordered before.
+fn own_orders(orders: &[Order]) -> Markup {
+    html! {
+        h2 { "Your orders" }
+        ul.rows.mine {
+            @for order in orders {
+                li {
+                    a.row href=(format!("/shop/orders/{}", order.order_id)) {
+                        span.main { (money(order.amount, &order.currency)) }
+                        span.right { (short(order)) }
+                        @if let Some(made) = &order.created_at { span.dim.small { (time_tag(made, Zone::Ist)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where an order stands, in a word or two.
+fn short(order: &Order) -> Markup {
+    match (Stage::of(order, false), order.status.as_str()) {
+        (Stage::Unpaid | Stage::Open, _) => badge("not paid yet", Tone::Busy),
+        (Stage::Checking | Stage::Held, _) => badge("being checked", Tone::Busy),
+        (Stage::Failed, _) => badge("payment failed", Tone::Bad),
+        (Stage::Paid, "shipped") => badge("on its way", Tone::Good),
+        (Stage::Paid, "delivered") => badge("delivered", Tone::Good),
+        (Stage::Paid, _) => badge("paid", Tone::Good),
+        (Stage::Refunded, _) => badge("refunded", Tone::Calm),
+        (Stage::Closed, _) => badge("closed", Tone::Calm),
+    }
 }
 
 /// The basket with the form for the customer; `key` makes a second click on its button the same order.

@@ -1,0 +1,185 @@
+//! The rules of `spec/frex.md` 17 as questions to our own tables. Each asks for orders that break it; in a sound system every
+//! answer is empty. What the agency did is not in our tables: [`super::reconcile`] compares that.
+
+use sqlx::AssertSqlSafe;
+
+use super::alert::{self, Alert, AlertKind};
+use super::error::FrexError;
+use super::settings::{BillingTrigger, WorkerSettings, ms};
+use crate::id;
+use crate::store::Store;
+
+/// A rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Its name in metrics: the number of section 17 and a word.
+    pub name: &'static str,
+    /// What it says when it is broken.
+    pub broken: &'static str,
+    /// The numbers of orders that break it. `$1` is a time before which a quiet system had time to move everything.
+    sql: &'static str,
+}
+
+/// Most orders told of one rule by one check.
+const ORDERS_MAX: i64 = 100;
+
+/// Every rule. Rule 9 is asked only while runs end well and with all their work done.
+pub const RULES: [Rule; 9] = [
+    Rule {
+        name: "1_one_billing",
+        broken: "more than one billing request of the order was accepted",
+        sql: "SELECT r.order_no FROM frex_request r WHERE r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
+              GROUP BY r.order_no HAVING COUNT(*) > 1",
+    },
+    Rule {
+        name: "2_billed_columns",
+        broken: "billingState is COMPLETE, but the order is not ORDEREND and PAYMENT, or no billing request was accepted",
+        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
+              WHERE s.billing_state = 'COMPLETE' AND ((o.str_state = 'REG' AND (o.str_money_input <> 'PAYMENT' OR o.str_order_state <> 'ORDEREND')) \
+              OR NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE'))",
+    },
+    Rule {
+        name: "3_approved_columns",
+        broken: "the order is TEMPPAYMENT, but not approved or billed already",
+        sql: "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
+              WHERE o.str_state = 'REG' AND o.str_money_input = 'TEMPPAYMENT' \
+              AND (s.order_no IS NULL OR s.authorize_state <> 'COMPLETE' OR s.billing_state = 'COMPLETE')",
+    },
+    Rule {
+        name: "4_billed_amount",
+        broken: "another amount was billed than the order is worth",
+        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
+              JOIN frex_request r ON r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
+              WHERE s.billing_state = 'COMPLETE' AND o.str_state = 'REG' AND r.amount <> o.order_complete_amount \
+              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind = 'billed_amount_mismatch')",
+    },
+    Rule {
+        name: "5_cancel_refused_is_told",
+        broken: "the agency refused the cancel, and nobody was told",
+        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
+              WHERE o.str_state = 'DEL' AND s.delete_rejected = 1 AND s.result_state <> 'CANCEL' \
+              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind = 'cancel_refused')",
+    },
+    Rule {
+        name: "6_lock_has_owner",
+        broken: "something is in progress, but no request is under way, or a registration was refused and nobody was told",
+        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
+              WHERE s.result_state NOT IN ('COMPLETE', 'CANCEL') AND ((s.reg_state <> 'ERROR' AND NOT EXISTS \
+              (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.state IN ('STANDBY', 'SENDING', 'UNKNOWN', 'COMPLETE') \
+              AND r.type = CASE s.result_state WHEN 'ORDER' THEN 'ORDER_REG' WHEN 'UPDATE' THEN 'UPDATE_REG' \
+              WHEN 'DELETE' THEN 'DELETE_REG' ELSE 'BILLING_REG' END \
+              AND NOT EXISTS (SELECT 1 FROM frex_request n WHERE n.order_no = r.order_no AND n.type = r.type AND n.seq > r.seq))) \
+              OR (s.reg_state = 'ERROR' AND o.str_state = 'REG' AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no)))",
+    },
+    Rule {
+        name: "7_no_old_sending",
+        broken: "a request is still SENDING although a later run began with its recovery pass",
+        sql: "SELECT r.order_no FROM frex_request r WHERE r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND r.state = 'SENDING' \
+              AND EXISTS (SELECT 1 FROM frex_run n WHERE n.state = 'DONE' AND n.started_at > r.sent_at)",
+    },
+    Rule {
+        name: "8_accept_no",
+        broken: "an accepted request names no acceptance number",
+        sql: "SELECT r.order_no FROM frex_request r WHERE r.state = 'COMPLETE' AND r.accept_no = '' \
+              AND r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG')",
+    },
+    Rule {
+        name: QUIET,
+        broken: "nothing is under way for the order and nobody was told, but it is neither billed nor closed",
+        sql: "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
+              WHERE o.str_state = 'REG' AND o.created_at < $1 AND (s.order_no IS NULL OR (s.result_state = 'COMPLETE' \
+              AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') AND s.reg_at < $1)) \
+              AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = o.order_no \
+              AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
+              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = o.order_no AND a.resolved_at = 0)",
+    },
+];
+
+const QUIET: &str = "9_quiet";
+/// Rule 9 for approved orders, when nothing but the approval is needed to bill.
+const UNBILLED: &str = "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
+    WHERE s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state = 'COMPLETE' AND o.str_state = 'REG' \
+    AND s.authorized_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
+    AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
+    AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)";
+
+/// A quiet system has moved everything after so many intervals.
+const INTERVALS: u64 = 3;
+
+/// What a check found: rule, and how many orders break it that were not told of yet.
+pub type Found = Vec<(&'static str, usize)>;
+
+/// Asks every rule; each order that breaks one is an alert, once.
+///
+/// # Errors
+/// The database's.
+pub async fn check(store: &Store, settings: &WorkerSettings, now: i64) -> Result<Found, FrexError> {
+    let before = now - ms(INTERVALS * (settings.interval_s + settings.run_slice_s));
+    let quiet = quiet_is_asked(store, before).await?;
+    let mut found = Found::new();
+    for rule in &RULES {
+        let mut broken = Vec::new();
+        if rule.name != QUIET {
+            broken = orders(store, rule.sql, rule.name, None).await?;
+        } else if quiet {
+            broken = orders(store, rule.sql, rule.name, Some(before)).await?;
+            let at_once = settings.billing_trigger == BillingTrigger::Authorized;
+            if at_once && settings.closed.is_empty() {
+                let before = before - settings.billing_delay_ms();
+                broken.extend(orders(store, UNBILLED, rule.name, Some(before)).await?);
+            }
+        }
+        found.push((rule.name, broken.len()));
+        tell(store, rule, &broken, now).await?;
+    }
+    Ok(found)
+}
+
+/// Whether the latest run ended well, not long ago, and left nothing undone.
+async fn quiet_is_asked(store: &Store, before: i64) -> Result<bool, FrexError> {
+    let sql =
+        "SELECT state, started_at, report FROM frex_run ORDER BY started_at DESC, id DESC LIMIT 1";
+    let latest: Option<(String, i64, String)> =
+        sqlx::query_as(sql).fetch_optional(store.pool()).await?;
+    Ok(latest.is_some_and(|(state, started_at, report)| {
+        state == "DONE" && started_at >= before && !report.contains("\"cut\":true")
+    }))
+}
+
+/// Orders that break a rule and have no open alert of it.
+async fn orders(
+    store: &Store,
+    sql: &str,
+    rule: &str,
+    before: Option<i64>,
+) -> Result<Vec<String>, FrexError> {
+    let sql = format!(
+        "SELECT DISTINCT q.order_no FROM ({sql}) q WHERE NOT EXISTS (SELECT 1 FROM frex_alert t WHERE t.kind = '{}' \
+         AND t.order_no = q.order_no AND t.request_key = '{rule}' AND t.resolved_at = 0) ORDER BY q.order_no LIMIT {ORDERS_MAX}",
+        AlertKind::InvariantViolated
+    );
+    let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
+    if let Some(before) = before {
+        query = query.bind(before);
+    }
+    Ok(query.fetch_all(store.pool()).await?)
+}
+
+async fn tell(store: &Store, rule: &Rule, orders: &[String], now: i64) -> Result<(), FrexError> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    for order_no in orders {
+        let alert = Alert {
+            order_no: order_no.clone(),
+            // Not a request: it keeps the alerts of several rules about one order apart.
+            request_key: rule.name.to_owned(),
+            codes: Vec::new(),
+            detail: format!("rule {}: {}", rule.name, rule.broken),
+        };
+        let kind = AlertKind::InvariantViolated;
+        alert::raise(tx.conn(), kind, &alert, id::at("", now), now).await?;
+    }
+    Ok(tx.commit().await?)
+}

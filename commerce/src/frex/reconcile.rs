@@ -1,0 +1,239 @@
+//! Once a day our bills are held against the agency's (`spec/frex.md` 10.4).
+//!
+//! The agency's interface has no list of bills, so each side is asked item by item: every order that we have as billed must be
+//! billed there with the same amount, and no order that we have not billed may have a bill there that we do not know of. Nothing
+//! is changed by it; what differs is a critical alert.
+
+use std::sync::Arc;
+
+use super::agency::{
+    AcceptNo, Agency, Answer, CallError, Lookup, LookupQuery, NpTransactionId, Outcome,
+    ProcessedStatus, ResultQuery,
+};
+use super::alert::{self, Alert, AlertKind};
+use super::error::FrexError;
+use super::key::{RequestKey, RequestType};
+use crate::clock::DAY_MS;
+use crate::id;
+use crate::store::Store;
+
+/// What a reconciliation found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Reconciled {
+    /// Billed orders that were asked about.
+    pub billed: u64,
+    /// Orders not billed that were asked about.
+    pub unbilled: u64,
+    /// Billed here, not there.
+    pub missing: u64,
+    /// Billed with different amounts.
+    pub amounts: u64,
+    /// Billed there, not here.
+    pub surplus: u64,
+    /// Whether the agency offers no look-up, so that nothing was asked about the orders not billed.
+    pub no_lookup: bool,
+}
+
+/// Why it is not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The agency did not answer.
+    #[error("the agency did not answer: {0}")]
+    Agency(CallError),
+    /// A failure of ours.
+    #[error(transparent)]
+    Frex(#[from] FrexError),
+}
+
+impl From<sqlx::Error> for ReconcileError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Frex(error.into())
+    }
+}
+
+/// A comparison under way.
+pub struct Reconcile<'a> {
+    /// The database.
+    pub store: &'a Store,
+    /// The agency.
+    pub agency: &'a Arc<dyn Agency>,
+    /// Items of a call.
+    pub items: u32,
+    /// Now, unix ms.
+    pub now: i64,
+}
+
+const BILLED: &str = "SELECT s.order_no, s.billed_amount, r.seq, r.accept_no FROM frex_state_info s \
+    JOIN frex_request r ON r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
+    WHERE s.billing_state = 'COMPLETE' AND s.billed_at >= $1 AND s.order_no > $2 ORDER BY s.order_no LIMIT $3";
+
+const UNBILLED: &str = "SELECT s.order_no, s.np_transaction_id, \
+    (SELECT COALESCE(MAX(r.seq) + 1, 0) FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG') AS seq \
+    FROM frex_state_info s WHERE s.billing_state IN ('NONE', 'ERROR') AND s.authorized_at > 0 AND s.np_transaction_id <> '' \
+    AND (s.result_state = 'COMPLETE' OR (s.result_state = 'CANCEL' AND s.closed_at >= $1)) \
+    AND s.order_no > $2 ORDER BY s.order_no LIMIT $3";
+
+impl Reconcile<'_> {
+    /// Compares the bills of the last days, and all orders that are not billed.
+    ///
+    /// # Errors
+    /// The agency does not answer, or the database fails.
+    pub async fn run(&self, days: u32) -> Result<Reconciled, ReconcileError> {
+        let since = self.now - i64::from(days) * DAY_MS;
+        let mut done = Reconciled::default();
+        self.billed(since, &mut done).await?;
+        self.unbilled(since, &mut done).await?;
+        log::info!("frex: reconciled {done:?}");
+        Ok(done)
+    }
+
+    async fn billed(&self, since: i64, done: &mut Reconciled) -> Result<(), ReconcileError> {
+        let mut after = String::new();
+        loop {
+            let rows: Vec<(String, i64, i64, String)> = sqlx::query_as(BILLED)
+                .bind(since)
+                .bind(after.as_str())
+                .bind(i64::from(self.items))
+                .fetch_all(self.store.pool())
+                .await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after.clone_from(&last.0);
+            let queries: Vec<ResultQuery> = rows
+                .iter()
+                .filter_map(|(order_no, _, seq, accept_no)| {
+                    Some(ResultQuery {
+                        request_key: key(order_no, *seq),
+                        request_type: RequestType::BillingReg,
+                        accept_no: AcceptNo::parse(accept_no)?,
+                    })
+                })
+                .collect();
+            let answer = self.agency.results(&queries).await;
+            answered(&answer)?;
+            for (query, outcome) in queries.iter().zip(answer.outcomes) {
+                let order_no = &query.request_key.order_no;
+                let ours = rows
+                    .iter()
+                    .find(|row| row.0 == *order_no)
+                    .map_or(0, |row| row.1);
+                done.billed += 1;
+                let found = match outcome {
+                    Outcome::Answered { value, .. } if value.status == ProcessedStatus::Done => {
+                        match value.billed_amount {
+                            Some(amount) if amount == ours => continue,
+                            Some(amount) => {
+                                done.amounts += 1;
+                                format!("we billed {ours} yen, the agency {amount} yen")
+                            }
+                            None => continue,
+                        }
+                    }
+                    Outcome::Failed(CallError::Unavailable { .. }) => continue,
+                    Outcome::Failed(error) => return Err(ReconcileError::Agency(error)),
+                    _ => {
+                        done.missing += 1;
+                        format!("we have {ours} yen as billed, the agency has no such bill")
+                    }
+                };
+                self.tell(&query.request_key, found).await?;
+            }
+        }
+    }
+
+    async fn unbilled(&self, since: i64, done: &mut Reconciled) -> Result<(), ReconcileError> {
+        let mut after = String::new();
+        loop {
+            let rows: Vec<(String, String, i64)> = sqlx::query_as(UNBILLED)
+                .bind(since)
+                .bind(after.as_str())
+                .bind(i64::from(self.items))
+                .fetch_all(self.store.pool())
+                .await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after.clone_from(&last.0);
+            let queries: Vec<LookupQuery> = rows
+                .iter()
+                .map(|(order_no, np, seq)| LookupQuery {
+                    request_key: key(order_no, *seq),
+                    shop_transaction_id: order_no.clone(),
+                    np_transaction_id: NpTransactionId::parse(np),
+                })
+                .collect();
+            let answer = self.agency.lookup(&queries).await;
+            answered(&answer)?;
+            for (query, outcome) in queries.iter().zip(answer.outcomes) {
+                let found = match outcome {
+                    Outcome::Answered {
+                        value: Lookup::Found(found),
+                        ..
+                    } => found,
+                    Outcome::Failed(CallError::Unavailable { .. }) => {
+                        done.no_lookup = true;
+                        return Ok(());
+                    }
+                    Outcome::Failed(error) => return Err(ReconcileError::Agency(error)),
+                    _ => {
+                        done.unbilled += 1;
+                        continue;
+                    }
+                };
+                done.unbilled += 1;
+                let order_no = &query.request_key.order_no;
+                // A request of ours that the agency accepted and then refused is known and told.
+                if self.ours(order_no, found.accept_no.as_str()).await? {
+                    continue;
+                }
+                done.surplus += 1;
+                let amount = found.billed_amount.map_or_else(
+                    || "an unknown amount".to_owned(),
+                    |amount| format!("{amount} yen"),
+                );
+                let detail = format!(
+                    "the agency billed {amount} under {}, which we did not ask for or do not know of",
+                    found.accept_no
+                );
+                self.tell(&query.request_key, detail).await?;
+            }
+        }
+    }
+
+    /// Whether an acceptance belongs to a billing request in our tables, or the order was billed since it was read.
+    async fn ours(&self, order_no: &str, accept_no: &str) -> Result<bool, FrexError> {
+        let sql = "SELECT COUNT(*) FROM frex_request WHERE order_no = $1 AND type = 'BILLING_REG' \
+                   AND (accept_no = $2 OR state IN ('STANDBY', 'SENDING', 'UNKNOWN', 'COMPLETE'))";
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(order_no)
+            .bind(accept_no)
+            .fetch_one(self.store.pool())
+            .await?;
+        Ok(count > 0)
+    }
+
+    async fn tell(&self, key: &RequestKey, detail: String) -> Result<(), FrexError> {
+        let mut tx = self.store.begin().await?;
+        let alert = Alert::of(key, &[], detail);
+        let kind = AlertKind::ReconcileMismatch;
+        alert::raise(tx.conn(), kind, &alert, id::at("", self.now), self.now).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+fn key(order_no: &str, seq: i64) -> RequestKey {
+    RequestKey::new(
+        order_no,
+        RequestType::BillingReg,
+        u32::try_from(seq).unwrap_or(u32::MAX),
+    )
+}
+
+/// Whether the call as a whole was answered.
+fn answered<T>(answer: &Answer<T>) -> Result<(), ReconcileError> {
+    match answer.stop() {
+        Some(CallError::Unavailable { .. }) | None => Ok(()),
+        Some(error) => Err(ReconcileError::Agency(error.clone())),
+    }
+}

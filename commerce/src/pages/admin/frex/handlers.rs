@@ -1,0 +1,322 @@
+//! The addresses of this section.
+
+use axum::Router;
+use axum::extract::{FromRef, Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::order::{OrderPage, order};
+use super::records::{self, Wanted};
+use super::{alerts, history, menu, orders, runs, words};
+use crate::frex::alert;
+use crate::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
+use crate::frex::error::FrexError;
+use crate::frex::lease::{self, LeaseView};
+use crate::frex::shop::Shop;
+use crate::frex::view::{self, AlertFilter};
+use crate::pages::form::Fields;
+use crate::pages::look::{Page, Tone, notice};
+use crate::pages::session::{Operator, Sessions, Signed, broken};
+use crate::store::Store;
+
+/// The section's address in the menu of the admin pages.
+pub const HERE: &str = "/admin/frex/orders";
+
+/// Alerts on a page, and runs shown.
+const ROWS: i64 = 50;
+const RUNS: i64 = 30;
+
+/// Characters of the longest note.
+const NOTE_CHARS_MAX: usize = 500;
+
+/// What these pages need.
+#[derive(Clone)]
+pub struct Desk {
+    /// Decisions, and the tables.
+    pub shop: Shop,
+    /// Who is logged in.
+    pub sessions: Sessions,
+}
+
+impl FromRef<Desk> for Sessions {
+    fn from_ref(desk: &Desk) -> Self {
+        desk.sessions.clone()
+    }
+}
+
+/// The routes of this section.
+pub fn router<S: Clone + Send + Sync + 'static>(desk: Desk) -> Router<S> {
+    Router::new()
+        .route("/admin/frex", get(|| async { Redirect::to(HERE) }))
+        .route("/admin/frex/orders", get(list_orders))
+        .route("/admin/frex/orders/{number}", get(one_order))
+        .route("/admin/frex/orders/{number}/resolve", post(resolve_order))
+        .route("/admin/frex/requests/resolve", post(resolve_request))
+        .route("/admin/frex/alerts", get(list_alerts))
+        .route("/admin/frex/alerts/{id}/resolve", post(resolve_alert))
+        .route("/admin/frex/runs", get(list_runs))
+        .route("/admin/frex/pause", post(pause))
+        .route("/admin/frex/resume", post(resume))
+        .with_state(desk)
+}
+
+/// A page of this section under the menu of its pages, with what became of the last form.
+fn page(operator: &Operator, title: &str, here: &str, query: &Fields, body: &Markup) -> Page {
+    let body = html! {
+        (menu(here))
+        @if let Some(code) = query.filled("said") {
+            @let (tone, words) = words::said(code);
+            (notice(tone, &html! { p { (words) } }))
+        }
+        (body)
+    };
+    Page::new(title, operator.chrome(HERE), body)
+}
+
+fn parse(query: Option<String>) -> Fields {
+    Fields::parse(query.unwrap_or_default().as_bytes())
+}
+
+/// The page for tables that cannot be read; the reason goes to the log.
+fn failed(error: &FrexError) -> Response {
+    log::error!("a page of deferred payment could not be served: {error}");
+    broken()
+}
+
+async fn list_orders(
+    State(desk): State<Desk>,
+    operator: Operator,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = parse(query);
+    let wanted = Wanted {
+        number: query.get("number"),
+        only: query.get("only"),
+        before: query.get("before"),
+    };
+    match records::orders(&desk.shop.store, wanted).await {
+        Ok((rows, next)) => {
+            let body = orders::orders(&rows, next.as_deref(), &query);
+            page(&operator, "Deferred payment", HERE, &query, &body).into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn one_order(
+    State(desk): State<Desk>,
+    operator: Operator,
+    Path(number): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = parse(query);
+    match read_order(&desk, &operator, &number).await {
+        Ok(Some(body)) => {
+            page(&operator, &format!("Order {number}"), HERE, &query, &body).into_response()
+        }
+        Ok(None) => {
+            let body = notice(Tone::Bad, &html! { p { (words::said("not_found").1) } });
+            page(&operator, "No order here", HERE, &query, &body)
+                .status(StatusCode::NOT_FOUND)
+                .into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn read_order(
+    desk: &Desk,
+    operator: &Operator,
+    number: &str,
+) -> Result<Option<Markup>, FrexError> {
+    let store = &desk.shop.store;
+    let Some((_, seen)) = view::order(store, number).await? else {
+        return Ok(None);
+    };
+    let Some(pair) = records::pair(store, number).await? else {
+        return Ok(None);
+    };
+    let proposed = records::proposed(store, number).await?;
+    let moments = history::read(store, &pair).await?;
+    Ok(Some(order(&OrderPage {
+        operator,
+        pair: &pair,
+        view: &seen,
+        proposed: &proposed,
+        moments: &moments,
+    })))
+}
+
+async fn list_alerts(
+    State(desk): State<Desk>,
+    operator: Operator,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = parse(query);
+    let all = query.filled("all").is_some();
+    let filter = AlertFilter {
+        resolved: all,
+        after: query.filled("after"),
+        limit: ROWS + 1,
+        ..AlertFilter::default()
+    };
+    match view::alerts(&desk.shop.store, &filter).await {
+        Ok(mut rows) => {
+            let more = rows.len() > ROWS as usize;
+            rows.truncate(ROWS as usize);
+            let last = rows
+                .last()
+                .and_then(|row| row["id"].as_str())
+                .filter(|_| more);
+            let body = alerts::alerts(&operator, &rows, all, last);
+            page(&operator, "Alerts", "/admin/frex/alerts", &query, &body).into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn list_runs(
+    State(desk): State<Desk>,
+    operator: Operator,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = parse(query);
+    let store = &desk.shop.store;
+    match worker(store).await {
+        Ok((lease, rows)) => {
+            let body = runs::runs(&operator, &lease, &rows, desk.shop.clock.now_ms());
+            page(&operator, "Runs", "/admin/frex/runs", &query, &body).into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// How the worker stands, with the name of who paused it, and its last runs.
+async fn worker(store: &Store) -> Result<(LeaseView, Vec<Value>), FrexError> {
+    let mut lease = lease::view(store).await?;
+    if let Some(key_id) = &lease.paused_by {
+        lease.paused_by = Some(records::name_of(store, key_id).await?);
+    }
+    Ok((lease, view::runs(store, RUNS).await?))
+}
+
+async fn resolve_order(
+    State(desk): State<Desk>,
+    Path(number): Path<String>,
+    signed: Signed,
+) -> Response {
+    let code = match (
+        OrderAction::from_word(signed.form.get("action")),
+        note(&signed),
+    ) {
+        (_, None) => "note_missing",
+        (None, _) => "decision_not_fitting",
+        (Some(action), Some(by)) => decided(desk.shop.resolve_order(&number, action, by).await),
+    };
+    Redirect::to(&format!("/admin/frex/orders/{number}?said={code}")).into_response()
+}
+
+async fn resolve_request(State(desk): State<Desk>, signed: Signed) -> Response {
+    let form = &signed.form;
+    let key = form.get("request");
+    let code = match (RequestAction::from_word(form.get("action")), note(&signed)) {
+        (_, None) => "note_missing",
+        (None, _) => "decision_not_fitting",
+        (Some(action), Some(by)) => {
+            let accept_no = form.filled("accept_no");
+            decided(desk.shop.resolve_request(key, action, accept_no, by).await)
+        }
+    };
+    // A key begins with its order's number; what does not is no key and leads to no order.
+    let number: String = key
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| is_of_number(*c))
+        .collect();
+    Redirect::to(&format!("/admin/frex/orders/{number}?said={code}")).into_response()
+}
+
+/// Letters of an order's number, none of which could lead out of an address.
+fn is_of_number(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+/// Who decides, and the note they wrote.
+fn note(signed: &Signed) -> Option<Decider<'_>> {
+    let note = signed.form.filled("note")?;
+    (note.chars().count() <= NOTE_CHARS_MAX).then_some(Decider {
+        operator: &signed.operator.key_id,
+        note,
+    })
+}
+
+fn decided(decided: Result<Decided, DecideError>) -> &'static str {
+    match decided {
+        Ok(Decided::Done) => "done",
+        Ok(Decided::NeedsSecond) => "second_needed",
+        Err(error) => {
+            log::warn!("a decision about deferred payment was refused: {error}");
+            error.code()
+        }
+    }
+}
+
+async fn resolve_alert(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    signed: Signed,
+) -> Response {
+    let now_ms = desk.shop.clock.now_ms();
+    let by = &signed.operator.key_id;
+    let resolved = async {
+        let mut conn = desk.shop.store.pool().acquire().await?;
+        alert::resolve_one(&mut conn, &id, by, now_ms).await
+    };
+    let code = match resolved.await {
+        Ok(true) => "done",
+        Ok(false) => "not_found",
+        Err(error) => return failed(&error.into()),
+    };
+    let number: String = signed
+        .form
+        .get("order")
+        .chars()
+        .filter(|c| is_of_number(*c))
+        .collect();
+    let to = match number.as_str() {
+        "" => format!("/admin/frex/alerts?said={code}"),
+        number => format!("/admin/frex/orders/{number}?said={code}"),
+    };
+    Redirect::to(&to).into_response()
+}
+
+async fn pause(State(desk): State<Desk>, signed: Signed) -> Response {
+    set_paused(&desk, &signed, true, "paused").await
+}
+
+async fn resume(State(desk): State<Desk>, signed: Signed) -> Response {
+    set_paused(&desk, &signed, false, "resumed").await
+}
+
+async fn set_paused(desk: &Desk, signed: &Signed, paused: bool, code: &str) -> Response {
+    let by = if paused {
+        signed.operator.key_id.as_str()
+    } else {
+        ""
+    };
+    match lease::set_paused(&desk.shop.store, paused, by).await {
+        Ok(()) => {
+            log::info!(
+                "frex: the worker is {code} by operator {}",
+                signed.operator.key_id
+            );
+            Redirect::to(&format!("/admin/frex/runs?said={code}")).into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
