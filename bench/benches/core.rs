@@ -9,7 +9,7 @@ use codec::cafis::report::{NO_ERROR, report_from};
 use codec::link::message::{Hello, Send, VERSION};
 use codec::link::{Assembler, Head, Kind};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engine::core::config::{CoreConfig, LineConfig, RouteBusy};
+use engine::core::config::{CoreConfig, LineConfig};
 use engine::core::wheel::Wheel;
 use engine::core::{Core, Event, LineNo, LinkId, Now, Order, SessionId};
 use engine::journal::buffer::AlignedBuf;
@@ -20,37 +20,6 @@ use engine::pipeline::{Pipeline, Sink, WritePolicy};
 const BLOCK: usize = 256 * 1024;
 const ROUTES: u16 = 189;
 const SECOND: u64 = 1_000_000_000;
-
-fn line(number: u32) -> LineConfig {
-    LineConfig {
-        name: format!("L{number:04}"),
-        id: number,
-        epoch: 1,
-        company: *b"TEST0010000",
-        accept_count: 1,
-        route_count: ROUTES,
-        sign_on: true,
-        route_busy: RouteBusy::ErrorReply,
-        auto_reply: false,
-        t13_ns: 55 * SECOND,
-        t31_ns: 58 * SECOND,
-        t32_ns: 58 * SECOND,
-        t33_ns: 30 * SECOND,
-        line_check: false,
-        t34_ns: 30 * SECOND,
-        t35_ns: 750 * SECOND,
-        t36_ns: 60 * SECOND,
-        event_ns: 90 * SECOND,
-        automatic: true,
-        id_cascade: true,
-        sends_automatic: 6,
-        sends_ordered: 5,
-        c33_repeats: 1,
-        retry_delay_ns: 60 * SECOND,
-        probe_interval_ns: 60 * SECOND,
-        hold_alarm_percent: 50,
-    }
-}
 
 /// Released frames by destination.
 #[derive(Default)]
@@ -91,7 +60,7 @@ impl Bench {
             shard: 0,
             boot: 1,
             secret: [1, 2],
-            lines: vec![line(1)],
+            lines: vec![LineConfig::standard("L0001", 1, ROUTES, 1)],
             default_line: "L0001".into(),
             elsewhere: Vec::new(),
             links_max: 16,

@@ -77,6 +77,13 @@ pub enum Failure {
     },
     /// Lines are still signed on.
     SignedOn(Vec<String>),
+    /// Applications still have API sessions.
+    InUse {
+        /// As in "cannot ...".
+        action: String,
+        /// Lines with how many sessions.
+        lines: Vec<(String, u32)>,
+    },
     /// The journal cannot be read.
     Journal(RecoverError),
     /// There is no journal in this directory.
@@ -112,7 +119,7 @@ impl Failure {
             }
             Failure::Connect(_) => Exit::Unreachable,
             Failure::Call { error, .. } => call_exit(*error),
-            Failure::SignedOn(_) => Exit::State,
+            Failure::SignedOn(_) | Failure::InUse { .. } => Exit::State,
             Failure::Journal(RecoverError::Store(StoreError::NoDirectory { .. }))
             | Failure::NoJournal(_)
             | Failure::NoShard { .. }
@@ -158,9 +165,11 @@ fn explain(code: u16) -> &'static str {
             "the journal holds no such transaction; check date, terminal and sequence"
         }
         rc::ERR_RETRY_OVER => {
-            "the centre left all re-commands unanswered and the transaction is escalated; it is settled when the centre answers again"
+            "the centre left all re-commands unanswered, or no route was free for them; the daemon settles it when there is an answer or a route"
         }
-        rc::ERR_JOURNAL => "the journal cannot take the record; check the disk's space and rights",
+        rc::ERR_JOURNAL => {
+            "the journal cannot take a record or cannot be read; the daemon's log says where, check the disk's space and rights"
+        }
         rc::ERR_ALL_CENTER_SESSION => {
             "the centre has no session with the daemon; check the line to the centre, which is the one that connects"
         }
@@ -203,6 +212,20 @@ impl fmt::Display for Failure {
                 lines.join(", "),
                 rc::name(rc::PKG_IS_NOT_SIGNOFF)
             ),
+            Failure::InUse { action, lines } => {
+                let lines: Vec<String> = lines
+                    .iter()
+                    .map(|(line, count)| format!("{line} has {count} open API session(s)"))
+                    .collect();
+                write!(
+                    out,
+                    "cannot {action}: {} ({}), {}; {}, as `sekisho status` shows.",
+                    rc::name(rc::APPL_IS_REMAINED),
+                    rc::APPL_IS_REMAINED,
+                    explain(rc::APPL_IS_REMAINED),
+                    lines.join(", ")
+                )
+            }
             Failure::Journal(error) => write!(out, "{error}."),
             Failure::NoJournal(dir) => write!(
                 out,

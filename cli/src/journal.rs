@@ -146,7 +146,14 @@ fn find<W: Write>(
 ) -> Result<(), Failure> {
     let mut known = false;
     for &shard in shards {
-        let Some(found) = search::search(dir, shard, None, key.0)? else {
+        let searched = search::search(dir, shard, None, key.0)?;
+        for (closed, fault) in &searched.bad_indexes {
+            eprintln!(
+                "sekisho: the index of segment {} of shard {shard} is not believed, {fault}; the segment was read instead.",
+                closed.header.segment
+            );
+        }
+        let Some(found) = searched.found else {
             continue;
         };
         known = true;

@@ -97,9 +97,24 @@ fn give(
         })
 }
 
+/// Whether the order is only for a line that no application uses, while it is signed on (spec/fexics.md 2.11, 5.2, 5.3).
+/// An application may sign its own line off; a tool may not do it under an application's hands.
+fn needs_quiet(order: Order) -> bool {
+    matches!(order, Order::Disconnect | Order::Recovery)
+}
+
 fn each(places: &PlaceArguments, order: Order, verb: &str) -> Result<(), Failure> {
     for place in places.every()? {
         let mut session = place.open()?;
+        if needs_quiet(order) {
+            let status = ask(&mut session, &place)?;
+            if status.signed_on() && status.api_sessions > 0 {
+                return Err(Failure::InUse {
+                    action: format!("{verb} {place}"),
+                    lines: vec![(place.to_string(), status.api_sessions)],
+                });
+            }
+        }
         give(&mut session, order, 0, || format!("{verb} {place}"))?;
         let status = ask(&mut session, &place)?;
         let service = service_name(status.service);
@@ -151,14 +166,18 @@ fn purge(places: &PlaceArguments, route: u16) -> Result<(), Failure> {
     ))
 }
 
-/// The daemon has one end: without force it is only ordered when every line of every shard is signed off.
+/// The daemon has one end: without force it is only ordered when every line of every shard is signed off and unused, so
+/// that an order which one shard refuses is refused for all.
 fn shut_down(places: &PlaceArguments, force: bool) -> Result<(), Failure> {
     let shards = places.shards()?;
     if !force {
         let all = places.without_line().every()?;
-        let mut on = Vec::new();
+        let (mut on, mut used) = (Vec::new(), Vec::new());
         for place in &all {
             let status = ask(&mut place.open()?, place)?;
+            if status.api_sessions > 0 {
+                used.push((place.to_string(), status.api_sessions));
+            }
             let off = matches!(service_name(status.service), "DOWN" | "CLOSED" | "FAILED");
             if !off {
                 on.push(place.to_string());
@@ -166,6 +185,12 @@ fn shut_down(places: &PlaceArguments, force: bool) -> Result<(), Failure> {
         }
         if !on.is_empty() {
             return Err(Failure::SignedOn(on));
+        }
+        if !used.is_empty() {
+            return Err(Failure::InUse {
+                action: "shut the daemon down".to_owned(),
+                lines: used,
+            });
         }
     }
     let order = if force {

@@ -57,6 +57,7 @@ fn a_day() {
     assert!(text.contains("is signed on; service is OPEN"), "{text}");
 
     a_transaction(&site);
+    applications_remain(&site);
 
     cut_dates(&site);
     let text = site.tell(&["recovery"]);
@@ -84,6 +85,7 @@ fn a_day() {
         "{twice:?}"
     );
     forced_states(&site);
+    shutdown_under_an_application(&site);
     // By the configuration this time, which names the line.
     let text = site.run(&["shutdown", "--config", "sekisho.toml"]);
     assert_eq!(
@@ -134,6 +136,43 @@ fn a_transaction(site: &Site) {
         unknown.errors.contains("RC_ERR_SEARCHJOURNAL (31)"),
         "{unknown:?}"
     );
+}
+
+/// Signing off and recovering are refused as long as an application has a session, with RC 20 and the way out.
+fn applications_remain(site: &Site) {
+    let application = open(site);
+    for (order, action) in [("signoff", "sign off"), ("recovery", "recover")] {
+        let told = site.ask(&[order]);
+        assert_eq!(told.status, 3, "{told:?}");
+        assert!(
+            told.errors.contains(&format!("cannot {action}"))
+                && told.errors.contains("RC_APPL_IS_REMAINED (20)")
+                && told.errors.contains("has 1 open API session(s)"),
+            "{told:?}"
+        );
+    }
+    drop(application);
+    no_application_is_left(site);
+}
+
+/// A daemon is not shut down under an application either, although its line is signed off.
+fn shutdown_under_an_application(site: &Site) {
+    let application = open(site);
+    let told = site.ask(&["shutdown"]);
+    assert_eq!(told.status, 3, "{told:?}");
+    assert!(
+        told.errors
+            .contains("cannot shut the daemon down: RC_APPL_IS_REMAINED (20)"),
+        "{told:?}"
+    );
+    drop(application);
+    no_application_is_left(site);
+}
+
+fn no_application_is_left(site: &Site) {
+    until("the application has left", || {
+        site.tell(&["status"]).contains("API sessions     0")
+    });
 }
 
 fn cut_dates(site: &Site) {

@@ -40,6 +40,10 @@ impl Table {
             Kind::Ended => self.ended(&head),
             Kind::Confirm => self.confirmed(&head),
             Kind::Done => self.answered(&head, Answer::Done(head.code)),
+            // The journal could not be searched, so the state in the body says nothing.
+            Kind::State if !matches!(head.code, rc::OK | rc::ERR_SEARCHJOURNAL) => {
+                self.answered(&head, Answer::Done(head.code));
+            }
             Kind::State => self.answered(&head, Answer::State(State::decode(body)?)),
             Kind::Status => self.answered(&head, Answer::Status(Status::decode(body)?)),
             Kind::Event => {

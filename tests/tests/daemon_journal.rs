@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use codec::link::message::TransactionState::{Cancelled, Delivered};
+use codec::link::rc;
+use engine::core::fact::Fact;
 use engine::journal::read::walk_dir;
 use loadgen::centre::Handle;
 use tests::daemon::{App, Daemon, Payment, Plan, until};
@@ -217,4 +219,67 @@ fn damage_of_whole_files_is_refused() {
     fs::create_dir(wreck.plan.journal()).expect("a directory");
     fs::copy(theirs, wreck.plan.journal().join(format!("{number}.seg"))).expect("copied");
     refused(&["belongs to shard 1, this is shard 0"]);
+}
+
+/// A search by key goes by the index of a segment that has closed; a spoiled index is named, not believed, and made anew.
+/// A damaged segment is answered with RC 40, never as if the key were unknown, and the daemon goes on.
+#[test]
+fn searches_believe_nothing_that_is_spoiled() {
+    let plan = Plan::new(ROOT, "index");
+    let _centre = plan.centre();
+    let mut daemon = Daemon::start(&plan);
+    let mut app = App::open(&plan);
+    let payment = app.approve(1);
+    // The second start still remembers it from the first segment, which it recovers from; the third does not.
+    for _ in 0..2 {
+        drop(app);
+        daemon.terminate();
+        daemon.wait_end();
+        daemon = Daemon::start(&plan);
+        app = App::open(&plan);
+    }
+    let index = plan.journal().join("journal-0-000000000001.idx");
+    until("the index", || index.exists().then_some(()));
+    assert_eq!(app.state(&payment), Delivered);
+    let good = fs::read(&index).expect("it is there");
+    let mut spoiled = good.clone();
+    spoiled[5000] ^= 1;
+    fs::write(&index, &spoiled).expect("it is writable");
+    assert_eq!(app.state(&payment), Delivered, "the segment was read");
+    let said = daemon.wait_log("is not believed");
+    assert!(
+        said.contains("journal-0-000000000001.idx")
+            && said.contains("checksum at offset 4096 is wrong"),
+        "{said}"
+    );
+    until("the index made anew", || {
+        (fs::read(&index).ok()? == good).then_some(())
+    });
+
+    let mut request = None;
+    walk_dir(&plan.journal(), 0, &mut |block, record| {
+        if matches!(record.fact(), Ok(Fact::Request(_))) {
+            request = Some((block.segment, block.offset));
+        }
+        ControlFlow::Continue(())
+    })
+    .expect("the journal is good");
+    let (segment, offset) = request.expect("the request is on record");
+    assert_eq!(segment, 1);
+    let path = plan.journal().join("journal-0-000000000001.seg");
+    let file = fs::OpenOptions::new().read(true).write(true).open(path);
+    let file = file.expect("the segment is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset + 300)
+        .expect("it is longer");
+    file.write_all_at(&[byte[0] ^ 1], offset + 300)
+        .expect("it is writable");
+    let unknown = app.session.query(&payment.key);
+    assert_eq!(unknown.expect_err("nobody knows").rc(), rc::ERR_JOURNAL);
+    let cancel = app.session.cancel(&payment.key);
+    assert_eq!(cancel.expect_err("nobody knows").rc(), rc::ERR_JOURNAL);
+    let said = daemon.wait_log("search of the journal");
+    let place = format!("segment 1 is damaged at offset {offset}");
+    assert!(said.contains(&place), "{said}");
+    app.approve(2);
 }

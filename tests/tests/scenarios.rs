@@ -637,3 +637,114 @@ fn sequence_numbers_go_on() {
     stage.send(&next);
     stage.expect(&next);
 }
+
+/// A cancel that an application orders and that finds no route: the application is told RC 36 when all its sends might have
+/// been used up, and the cancel goes out all the same once a route is free.
+#[test]
+fn an_ordered_cancel_without_a_route_is_bounded() {
+    let mut stage = Stage::open(Plan::quiet(1, 1));
+    let deal = stage.send(golden!("F09"));
+    stage.expect(golden!("F09"));
+    stage.say(golden!("F10"));
+    stage.take();
+    let silent = another(golden!("F09"), 2, 124);
+    stage.send(&silent);
+    stage.expect(&silent);
+    let World {
+        now, apps, deals, ..
+    } = &mut stage.world;
+    apps[0].cancel(*now, 0, deal, deals);
+    stage.world.flush_app(0);
+    stage.wait(285);
+    assert_eq!(stage.world.apps[0].last_code, None, "it waits for a route");
+    stage.wait(10);
+    assert_eq!(stage.world.apps[0].last_code, Some(rc::ERR_RETRY_OVER));
+    let faults: Vec<_> = stage
+        .world
+        .inbox
+        .drain(..)
+        .map(|(_, frame)| frame)
+        .collect();
+    let last = faults.last().expect("fault messages of the silent one");
+    stage.say(&with_type(last, 8960));
+    let (_, cancel) = stage.next();
+    assert_eq!(&cancel[43..47], b"8910");
+    assert_eq!(&cancel[4..10], b"000123", "of the first request");
+    stage.say(&with_type(&cancel, 8950));
+    assert_eq!(stage.outcome(1), Outcome::Cancelled);
+    assert_eq!(stage.open_transactions(), 0);
+}
+
+/// A question or a cancel for a key whose journal cannot be read is answered with RC 40, not as if the key were unknown.
+#[test]
+fn an_unreadable_journal_is_told() {
+    let mut stage = Stage::open(quiet());
+    let deal = stage.send(golden!("F09"));
+    stage.say(golden!("F10"));
+    stage.take();
+    stage.world.journal_unreadable = true;
+    let World {
+        now, apps, deals, ..
+    } = &mut stage.world;
+    apps[0].cancel(*now, 0, deal, deals);
+    stage.world.flush_app(0);
+    stage.wait(5);
+    assert_eq!(stage.world.apps[0].last_code, Some(rc::ERR_JOURNAL));
+    assert_eq!(stage.outcome(1), Outcome::Delivered);
+}
+
+/// A change of the cut date gives new requests another day and the number 1; the fault message of an older one keeps its
+/// own. Asked a second time that day it changes nothing, and a return to the old date goes on where its numbers stopped.
+#[test]
+fn a_cut_date_change_leaves_older_requests_alone() {
+    let on_the_first = |frame: &[u8]| {
+        let mut frame = another(frame, 4, 1);
+        frame[52..54].copy_from_slice(b"01");
+        frame
+    };
+    let mut stage = Stage::open(quiet());
+    stage.send(golden!("F09"));
+    stage.expect(golden!("F09"));
+    stage.order(Order::CutRequest);
+    stage.send(&on_the_first(golden!("F09")));
+    stage.expect(&on_the_first(golden!("F09")));
+    stage.say(&on_the_first(golden!("F10")));
+    stage.take();
+    assert_eq!(stage.outcome(2), Outcome::Delivered);
+    stage.wait(58);
+    stage.expect(golden!("F14"));
+    stage.say(golden!("F15"));
+    assert_eq!(stage.outcome(1), Outcome::Cancelled);
+    let changes = |notice: &Notice| matches!(notice, Notice::CutDate { .. });
+    stage.order(Order::CutRequest);
+    assert_eq!(stage.noticed(changes), 1);
+    stage.order(Order::CutOver);
+    assert_eq!(stage.noticed(changes), 2);
+    let next = another(golden!("F09"), 2, 124);
+    stage.send(&next);
+    stage.expect(&next);
+}
+
+/// A system cancel reaches back three cut dates and no further: then the key counts as not in the journal.
+#[test]
+fn a_cancel_reaches_back_three_cut_dates() {
+    for (days, code) in [(3, None), (4, Some(rc::ERR_SEARCHJOURNAL))] {
+        let mut stage = Stage::open(quiet());
+        let deal = stage.send(golden!("F09"));
+        stage.expect(golden!("F09"));
+        stage.say(golden!("F10"));
+        stage.take();
+        stage.wait(days * 24 * 3600);
+        stage.order(Order::CutRequest);
+        let World {
+            now, apps, deals, ..
+        } = &mut stage.world;
+        apps[0].last_code = None;
+        apps[0].cancel(*now, 0, deal, deals);
+        stage.world.flush_app(0);
+        stage.wait(5);
+        assert_eq!(stage.world.apps[0].last_code, code, "after {days} days");
+        let sent = stage.world.inbox.len();
+        assert_eq!(sent, usize::from(code.is_none()), "8910 after {days} days");
+    }
+}

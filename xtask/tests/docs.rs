@@ -7,7 +7,9 @@ use std::path::Path;
 use codec::link::frame::Kind;
 use codec::link::{message, rc};
 use engine::core::fact::Fact;
-use engine::journal::layout::{BlockFields, Field, RecordFields, SegmentFields};
+use engine::journal::layout::{
+    BlockFields, Field, IndexFields, IndexPageFields, RecordFields, SegmentFields,
+};
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,10 +41,12 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_headers_of_the_journal_are_as_written() {
     let page = page("journal.md");
-    let headers: [(&str, &[Field]); 3] = [
+    let headers: [(&str, &[Field]); 5] = [
         ("## Segment", SegmentFields::FIELDS),
         ("## Block", BlockFields::FIELDS),
         ("## Record", RecordFields::FIELDS),
+        ("## Index", IndexFields::FIELDS),
+        ("A **page of entries**", IndexPageFields::FIELDS),
     ];
     for (heading, fields) in headers {
         let found: Vec<[String; 3]> = table(&page, heading)

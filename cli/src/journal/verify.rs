@@ -2,13 +2,15 @@
 //! which recovery never reads, as well.
 //!
 //! Each segment but the newest must reach the end that the one after it goes on from. Of the newest, recovery itself says
-//! whether its end is a torn tail or damage. Where a daemon is writing, the end has moved on a moment later.
+//! whether its end is a torn tail or damage. The index of each closed segment is made again in memory and compared: one that
+//! differs is no damage of the journal, since it can be made anew, but is named. Where a daemon is writing, the end has moved on a moment later.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use engine::journal::block::BlockFault;
+use engine::journal::index::{self, Builder, Closed, IndexFault};
 use engine::journal::layout::SegmentFields;
 use engine::journal::recover::{RecoverError, SegmentReader, Step, recover};
 use engine::journal::segment::{SegmentEnd, SegmentFault, SegmentHeader};
@@ -47,6 +49,10 @@ struct Report {
     bytes: u64,
     torn: Vec<Finding>,
     damage: Vec<Finding>,
+    /// Indexes that agree with their segment.
+    indexes: u64,
+    /// Indexes that are not believed.
+    spoiled: Vec<(u64, IndexFault)>,
     /// The end moved while it was read.
     live: bool,
 }
@@ -82,6 +88,19 @@ pub fn run(dir: &Path, shards: &[u32], out: &mut impl Write) -> Result<(), Failu
             {
                 writeln!(out, "  segment {segment}, offset {offset}: {name}: {what}")?;
             }
+        }
+        if report.indexes > 0 {
+            writeln!(
+                out,
+                "  {} indexes agree with their segments",
+                report.indexes
+            )?;
+        }
+        for (segment, fault) in &report.spoiled {
+            writeln!(
+                out,
+                "  segment {segment}: its index is not believed: {fault}; a search reads the segment instead, the daemon makes it anew"
+            )?;
         }
         damaged += report.damage.len();
     }
@@ -122,6 +141,7 @@ impl Report {
         }
         report.judge_sequence();
         report.judge_newest(store, shard)?;
+        report.judge_indexes(store)?;
         Ok(report)
     }
 
@@ -209,6 +229,37 @@ impl Report {
                 });
             }
         }
+    }
+
+    /// Whether the indexes say what sound segments hold.
+    fn judge_indexes(&mut self, store: &mut dyn SegmentStore) -> Result<(), Failure> {
+        let headers = self.walked.values().map(|walked| walked.header);
+        for header in headers.clone() {
+            let Some(end) = headers
+                .clone()
+                .map(|behind| behind.previous())
+                .find(|end| end.segment == header.segment)
+            else {
+                continue;
+            };
+            let closed = Closed { header, end };
+            match index::judge(store, &closed) {
+                Err(IndexFault::Absent) => continue,
+                Err(fault) => {
+                    self.spoiled.push((header.segment, fault));
+                    continue;
+                }
+                Ok(_) => {}
+            }
+            // Of a damaged segment nothing can be made; that it is damaged was found above.
+            if let Ok(Some(anew)) = Builder::whole(store, closed) {
+                match index::verify(store, &closed, &anew) {
+                    Ok(_) => self.indexes += 1,
+                    Err(fault) => self.spoiled.push((header.segment, fault)),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What recovery says of the newest segment, which none goes on from.

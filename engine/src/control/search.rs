@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 
 use super::{Message, Reach};
-use crate::core::Found;
 use crate::core::cascade::Verdict;
 use crate::core::fact::Fact;
 use crate::core::tx::Outcome;
+use crate::core::{Found, Past};
+use crate::journal::index::{Builder, Closed, IndexFault};
+use crate::journal::recover::RecoverError;
 use crate::journal::search;
+use crate::journal::store::file::FileStore;
 
 /// A search.
 pub(super) struct Job {
@@ -20,20 +23,35 @@ pub(super) struct Job {
 
 /// [`Found`] with its own memory, to cross threads.
 #[derive(Clone, Debug)]
-pub struct OwnedFound {
-    facts: Found<'static>,
-    image: Vec<u8>,
-    report: Vec<u8>,
+pub enum OwnedFound {
+    /// A transaction, with its frames beside it.
+    Past {
+        /// All but the frames.
+        facts: Past<'static>,
+        /// The fault image.
+        image: Vec<u8>,
+        /// The masked report, empty if there was none.
+        report: Vec<u8>,
+    },
+    /// The journal could not be read.
+    Unreadable,
 }
 
 impl OwnedFound {
     /// As the core takes it.
     #[must_use]
     pub fn borrow(&self) -> Found<'_> {
-        Found {
-            image: &self.image,
-            report: &self.report,
-            ..self.facts
+        match self {
+            OwnedFound::Past {
+                facts,
+                image,
+                report,
+            } => Found::Past(Past {
+                image,
+                report,
+                ..*facts
+            }),
+            OwnedFound::Unreadable => Found::Unreadable,
         }
     }
 }
@@ -41,11 +59,12 @@ impl OwnedFound {
 /// Answers searches until the last shard is gone.
 pub(super) fn serve(jobs: &Receiver<Job>, dir: &Path, shards: &[Reach]) {
     for job in jobs {
-        let found = match search::search(dir, job.shard as u32, Some(job.line), job.key) {
-            Ok(found) => found.map(|found| gather(&found)),
+        let number = job.shard as u32;
+        let (found, bad_indexes) = match search::search(dir, number, Some(job.line), job.key) {
+            Ok(searched) => (searched.found.as_ref().map(gather), searched.bad_indexes),
             Err(error) => {
                 log::error!("search of the journal: {error}");
-                None
+                (Some(OwnedFound::Unreadable), Vec::new())
             }
         };
         let shard = &shards[job.shard];
@@ -54,12 +73,34 @@ pub(super) fn serve(jobs: &Receiver<Job>, dir: &Path, shards: &[Reach]) {
             found,
         });
         shard.waker.wake();
+        for (closed, fault) in bad_indexes {
+            mend_index(dir, number, closed, &fault);
+        }
+    }
+}
+
+/// Makes an index anew that a search could not believe; the search itself has read the segment instead.
+fn mend_index(dir: &Path, shard: u32, closed: Closed, fault: &IndexFault) {
+    let segment = closed.header.segment;
+    let mended = FileStore::read_only(dir, shard).map_err(RecoverError::from);
+    let mended = mended.and_then(|mut store| {
+        log::warn!(
+            "journal index {} is not believed: {fault}; it is made anew",
+            store.index_path(segment).display()
+        );
+        match Builder::whole(&mut store, closed)? {
+            Some(index) => Ok(store.write_index(segment, &index, "search")?),
+            None => Ok(()),
+        }
+    });
+    if let Err(error) = mended {
+        log::error!("the index of journal segment {segment} cannot be made anew: {error}");
     }
 }
 
 /// What the core needs of a found transaction's facts.
 fn gather(found: &search::Found) -> OwnedFound {
-    let mut facts = Found {
+    let mut facts = Past {
         tx: found.tx,
         trace: 0,
         outcome: Outcome::None,
@@ -104,7 +145,7 @@ fn gather(found: &search::Found) -> OwnedFound {
             _ => {}
         }
     }
-    OwnedFound {
+    OwnedFound::Past {
         facts,
         image: found.request_image.clone(),
         report: found.report.clone().unwrap_or_default(),

@@ -78,6 +78,9 @@ impl Links {
 pub(super) struct Api {
     /// False while the slot is unused.
     pub open: bool,
+    /// Its number on the link: the slot plus one below, above how often the slot was used. So what is still on its way
+    /// for a session that was closed never belongs to the next one in its slot.
+    pub number: u32,
     /// Proof of the session.
     pub token: [u8; 16],
     /// Its line.
@@ -110,7 +113,10 @@ impl Api {
     }
 }
 
-/// The API sessions of a shard. A session's number on the link is its slot plus one.
+/// Bits of a session's number that hold its slot plus one.
+const SLOT_BITS: u32 = 21;
+
+/// The API sessions of a shard.
 pub(super) struct Apis {
     pub(super) slots: Vec<Api>,
     free: Vec<u32>,
@@ -130,8 +136,9 @@ impl Apis {
 
     /// Takes a slot; `None` if there is none.
     pub(super) fn take(&mut self, token: [u8; 16], line: LineNo) -> Option<u32> {
-        let api = Api {
+        let mut api = Api {
             open: true,
+            number: self.slots.len() as u32 + 1,
             token,
             line,
             link: None,
@@ -146,7 +153,9 @@ impl Apis {
         };
         self.open += 1;
         if let Some(index) = self.free.pop() {
-            self.slots[index as usize] = api;
+            let slot = &mut self.slots[index as usize];
+            api.number = slot.number.wrapping_add(1 << SLOT_BITS);
+            *slot = api;
             return Some(index);
         }
         if self.slots.len() == self.slots.capacity() {
@@ -200,10 +209,18 @@ impl Core {
 
     /// The API session that a frame names, if it is on this link.
     pub(super) fn api_on(&mut self, link: LinkId, number: u32) -> Option<u32> {
-        let index = number.checked_sub(1)?;
+        let index = (number & ((1 << SLOT_BITS) - 1)).checked_sub(1)?;
         self.api(index)
-            .filter(|api| api.link == Some(link))
+            .filter(|api| api.link == Some(link) && api.number == number)
             .map(|_| index)
+    }
+
+    /// The number on the link of the session in a slot; 0 if there is none.
+    pub(super) fn api_number(&self, index: u32) -> u32 {
+        self.apis
+            .slots
+            .get(index as usize)
+            .map_or(0, |api| api.number)
     }
 
     /// A frame came on a link.
@@ -399,7 +416,7 @@ impl Core {
         }
         .encode();
         let head = Head {
-            session: index + 1,
+            session: api.number,
             request,
             flags,
             credit: self.cfg.credit,
@@ -681,5 +698,28 @@ impl Core {
             ..Head::new(Kind::Done)
         };
         out.link(link, Gate::Now, &head, [&[], &[]]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slot that is used again gives another number, and neither 0 nor that of another slot.
+    #[test]
+    fn numbers_do_not_come_back() {
+        let mut apis = Apis::new(3);
+        let take = |apis: &mut Apis| {
+            let index = apis.take([0; 16], LineNo(0)).expect("a slot");
+            (index, apis.slots[index as usize].number)
+        };
+        let (_, first) = take(&mut apis);
+        let mut seen = std::collections::BTreeSet::from([0, first]);
+        for _ in 0..2000 {
+            let (index, number) = take(&mut apis);
+            assert!(seen.insert(number), "number {number} comes back");
+            assert_eq!(number & ((1 << SLOT_BITS) - 1), index + 1);
+            apis.give_back(index);
+        }
     }
 }

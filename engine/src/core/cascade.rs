@@ -135,6 +135,7 @@ impl Core {
         }
         let Some(route) = self.fault_route(index, mti) else {
             self.hold(index, mti, cause, out);
+            self.bound_route_wait(index);
             let waiting = self.txs.reference(index);
             return self.line(line).cancel_queue.push_back(waiting);
         };
@@ -248,6 +249,17 @@ impl Core {
         self.answer_waiters(index, code, out);
         self.leave_recovery(index, code, out);
         self.check_held(line, out);
+    }
+
+    /// Whoever ordered a cancel that waits for a route waits as long as all its sends might take, then is told RC 36
+    /// (spec/fexics.md 2.7, case 4). The cancel itself goes on waiting.
+    pub(super) fn bound_route_wait(&mut self, index: u32) {
+        let waited_for = self.txs[index].waiters.iter().any(Option::is_some);
+        if waited_for && self.txs[index].timer == TimerId::NONE {
+            let cfg = &self.lines[usize::from(self.txs[index].line.0)].cfg;
+            let wait_ns = u64::from(cfg.sends_ordered) * cfg.t32_ns;
+            self.arm_tx_timer(index, wait_ns);
+        }
     }
 
     /// 8910 messages that wait for a route go before new requests.

@@ -68,7 +68,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::{CoreConfig, LineConfig, RouteBusy};
+    use super::super::config::{CoreConfig, LineConfig};
     use super::super::fact::{Fact, FactHead};
     use super::super::{Event, Gate, LinkId, Now, RecordNo};
     use super::*;
@@ -100,32 +100,8 @@ mod tests {
 
     fn line() -> LineConfig {
         LineConfig {
-            name: "C01".into(),
-            id: 1,
-            epoch: 1,
-            company: *b"TEST0010000",
-            accept_count: 2,
-            route_count: 2,
-            sign_on: true,
-            route_busy: RouteBusy::ErrorReply,
-            auto_reply: false,
-            t13_ns: 55 * SECOND,
-            t31_ns: 58 * SECOND,
-            t32_ns: 58 * SECOND,
-            t33_ns: 30 * SECOND,
             line_check: true,
-            t34_ns: 30 * SECOND,
-            t35_ns: 750 * SECOND,
-            t36_ns: 60 * SECOND,
-            event_ns: 90 * SECOND,
-            automatic: true,
-            id_cascade: true,
-            sends_automatic: 6,
-            sends_ordered: 5,
-            c33_repeats: 1,
-            retry_delay_ns: 60 * SECOND,
-            probe_interval_ns: 60 * SECOND,
-            hold_alarm_percent: 50,
+            ..LineConfig::standard("C01", 1, 2, 2)
         }
     }
 

@@ -66,6 +66,45 @@ pub struct LineConfig {
     pub hold_alarm_percent: u16,
 }
 
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
+impl LineConfig {
+    /// A line with the timers of the interface (spec/cafis.md 7) and the defaults of the configuration; what simulations,
+    /// tests and benchmarks start from.
+    #[must_use]
+    pub fn standard(name: &str, id: u32, routes: u16, sessions: u16) -> LineConfig {
+        LineConfig {
+            name: name.to_owned(),
+            id,
+            epoch: 1,
+            company: *b"TEST0010000",
+            accept_count: sessions,
+            route_count: routes,
+            sign_on: true,
+            route_busy: RouteBusy::ErrorReply,
+            auto_reply: false,
+            t13_ns: 55 * SECOND,
+            t31_ns: 58 * SECOND,
+            t32_ns: 58 * SECOND,
+            t33_ns: 30 * SECOND,
+            line_check: false,
+            t34_ns: 30 * SECOND,
+            t35_ns: 750 * SECOND,
+            t36_ns: 60 * SECOND,
+            event_ns: 90 * SECOND,
+            automatic: true,
+            id_cascade: true,
+            sends_automatic: 6,
+            sends_ordered: 5,
+            c33_repeats: 1,
+            retry_delay_ns: 60 * SECOND,
+            probe_interval_ns: 60 * SECOND,
+            hold_alarm_percent: 50,
+        }
+    }
+}
+
 /// One shard.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {

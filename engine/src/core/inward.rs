@@ -1,6 +1,6 @@
 //! Requests of the centre on odd routes (spec/cafis.md 9.4): handed to an application that listens, or answered here.
 
-use super::line::{INWARD_FRONT_LEN, Inward};
+use super::line::Inward;
 use super::report::{Drop, body_of};
 use super::service::{Action, Incoming};
 use super::tx::{NO_TX, Waiter};
@@ -65,12 +65,14 @@ impl Core {
             return;
         };
         let room = self.line(line).inward.len() < self.line(line).inward.capacity();
-        let front = frame.first_chunk::<INWARD_FRONT_LEN>().filter(|_| room);
-        let (Some(route), Some(front)) = (header.route(), front) else {
+        let Some(route) = header.route().filter(|_| room) else {
+            return self.refuse_inward(line, mti, frame, out);
+        };
+        let Some(kept) = self.inward_frames.keep(frame) else {
             return self.refuse_inward(line, mti, frame, out);
         };
         if !self.record_inward(line, Mti(0), frame, out) {
-            return;
+            return self.inward_frames.give_back(kept);
         }
         let deadline_ns = self.now.mono_ns + self.line(line).cfg.t13_ns;
         let timer = self
@@ -78,13 +80,13 @@ impl Core {
             .arm(deadline_ns, Timer::Inward(line, route).pack());
         let waiter = Waiter {
             link,
-            session: index as u32 + 1,
+            session: self.apis.slots[index].number,
             request: 0,
         };
         self.line(line).inward.push(Inward {
             route,
             waiter,
-            front: *front,
+            frame: kept,
             timer,
         });
         let report = body_of(&header, frame);
@@ -164,7 +166,7 @@ impl Core {
         out: &mut O,
     ) -> u16 {
         let asked = |inward: &Inward| {
-            Header::new(&inward.front).is_ok_and(|header| {
+            Header::new(&inward.frame).is_ok_and(|header| {
                 header.centre_id() == send.centre_id && header.centre_seq() == send.centre_seq
             })
         };
@@ -181,7 +183,7 @@ impl Core {
         };
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
-        frame.extend_from_slice(&self.line(line).inward[at].front[..HEADER_LEN]);
+        frame.extend_from_slice(&self.line(line).inward[at].frame[..HEADER_LEN]);
         frame.extend_from_slice(send.data);
         set_mti(&mut frame, answer);
         set_trailer(&mut frame, send.data.len() as u16);
@@ -190,6 +192,7 @@ impl Core {
         let code = if make_image(&mut frame[whole..]).is_ok() {
             let inward = self.line(line).inward.swap_remove(at);
             self.wheel.cancel(inward.timer);
+            self.inward_frames.give_back(inward.frame);
             self.commit(
                 line,
                 NO_TX,
@@ -240,14 +243,13 @@ impl Core {
         }
     }
 
-    /// Refuses a request of which only header and section 1-0 are kept.
+    /// Refuses a request that an application had been given.
     fn refuse_taken<O: Output>(&mut self, line: LineNo, at: usize, out: &mut O) {
         let inward = self.line(line).inward.swap_remove(at);
         self.wheel.cancel(inward.timer);
-        let mti = Header::new(&inward.front).map_or(Mti(0), |header| header.mti());
-        let mut frame = inward.front;
-        set_trailer(&mut frame, SECTION_10_LEN as u16);
-        self.refuse_inward(line, mti, &frame, out);
+        let mti = Header::new(&inward.frame).map_or(Mti(0), |header| header.mti());
+        self.refuse_inward(line, mti, &inward.frame, out);
+        self.inward_frames.give_back(inward.frame);
     }
 
     /// A fault command undoes an inward request that an application has not answered yet.
@@ -257,8 +259,9 @@ impl Core {
         };
         let inward = &mut self.lines[usize::from(line.0)].inward;
         if let Some(at) = inward.iter().position(|inward| inward.route == route) {
-            let timer = inward.swap_remove(at).timer;
-            self.wheel.cancel(timer);
+            let gone = inward.swap_remove(at);
+            self.wheel.cancel(gone.timer);
+            self.inward_frames.give_back(gone.frame);
         }
     }
 }

@@ -220,21 +220,44 @@ impl Sequences {
     }
 }
 
-/// Bytes of a header and section 1-0.
-pub const INWARD_FRONT_LEN: usize =
-    codec::cafis::frame::HEADER_LEN + codec::cafis::section::SECTION_10_LEN;
-
 /// An inward request that an application answers.
-#[derive(Clone, Copy)]
 pub struct Inward {
     /// Its route, odd.
     pub route: u16,
     /// The link and API session it went to.
     pub waiter: Waiter,
-    /// Its header and section 1-0: what a refusal has to carry.
-    pub front: [u8; INWARD_FRONT_LEN],
+    /// The request: a refusal has to carry the same bytes. Its memory is one of the core's [`InwardFrames`].
+    pub frame: Vec<u8>,
     /// Runs for t13.
     pub timer: TimerId,
+}
+
+/// Memory for the requests of the centre that applications are to answer; taken once, for all lines of a shard.
+pub struct InwardFrames(Vec<Vec<u8>>);
+
+/// Requests of the centre that a shard keeps for applications at a time; what comes beyond them is refused.
+pub const INWARD_MAX: usize = 256;
+
+impl InwardFrames {
+    pub(super) fn new() -> InwardFrames {
+        let frame = || Vec::with_capacity(codec::cafis::frame::FRAME_MAX);
+        InwardFrames((0..INWARD_MAX).map(|_| frame()).collect())
+    }
+
+    /// A copy of a frame; `None` if all memory is in use, or the frame is longer than one may be.
+    pub(super) fn keep(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        if frame.len() > codec::cafis::frame::FRAME_MAX {
+            return None;
+        }
+        let mut copy = self.0.pop()?;
+        copy.extend_from_slice(frame);
+        Some(copy)
+    }
+
+    pub(super) fn give_back(&mut self, mut frame: Vec<u8>) {
+        frame.clear();
+        self.0.push(frame);
+    }
 }
 
 /// The settling of what a stop that was no shutdown left open.

@@ -36,7 +36,7 @@ use recent::Recent;
 use tx::Txs;
 use wheel::Wheel;
 
-pub use orders::Found;
+pub use orders::{Found, Past};
 
 /// The time of a turn, read once by the shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +118,7 @@ pub enum Event<'a> {
     LookedUp {
         /// The order's cookie.
         cookie: u32,
-        /// What the journal holds; `None` if it knows no such key.
+        /// What came of it; `None` if the journal knows no such key.
         found: Option<Found<'a>>,
     },
     /// Room in the journal changed.
@@ -395,6 +395,7 @@ pub struct Core {
     stopped_clean: bool,
     /// Slots by transaction id, while a journal is applied.
     by_id: std::collections::BTreeMap<u64, u32>,
+    inward_frames: line::InwardFrames,
     /// Frames are put together here; taken and put back by whoever builds one.
     scratch: Vec<u8>,
 }
@@ -424,6 +425,7 @@ impl Core {
             grace_over: false,
             stopped_clean: true,
             by_id: std::collections::BTreeMap::new(),
+            inward_frames: line::InwardFrames::new(),
             scratch: Vec::with_capacity(4096),
             cfg,
         }

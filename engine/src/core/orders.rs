@@ -9,9 +9,18 @@ use codec::cafis::mti::Mti;
 use codec::link::message::{self, State, Status, TransactionState};
 use codec::link::{Head, Kind as Frames, rc};
 
+/// What came of a search of the journal for a key that it knows, or may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// The newest transaction of the key.
+    Past(Past<'a>),
+    /// The journal could not be read: nobody knows whether there is one.
+    Unreadable,
+}
+
 /// What the journal holds of a transaction that the core has forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found<'a> {
+pub struct Past<'a> {
     /// Transaction id.
     pub tx: u64,
     /// Trace id.
@@ -154,8 +163,12 @@ impl Core {
                 self.txs[index].given_up = true;
                 self.start_cascade(index, 8910, Cause::Ordered, out);
             }
+            // It waits for a route.
             Phase::Held
-                if self.txs[index].route == 0 && !self.line(line).cancel_queue.is_empty() => {}
+                if self.txs[index].route == 0 && !self.line(line).cancel_queue.is_empty() =>
+            {
+                self.bound_route_wait(index);
+            }
             Phase::Held | Phase::Escalated => self.activate(index, fault, Cause::Ordered, out),
             // A cascade that runs is joined.
             Phase::FaultSent | Phase::FaultDelay | Phase::Free | Phase::Buffered => {}
@@ -204,11 +217,17 @@ impl Core {
         else {
             return;
         };
+        let found = match found {
+            Some(Found::Past(past)) => Ok(past),
+            Some(Found::Unreadable) => Err(rc::ERR_JOURNAL),
+            None => Err(rc::ERR_SEARCHJOURNAL),
+        };
         if !cancel {
             return self.state_frame(waiter, found.map(|found| state_of(&found)), out);
         }
-        let Some(found) = found else {
-            return self.done(waiter, rc::ERR_SEARCHJOURNAL, out);
+        let found = match found {
+            Ok(found) => found,
+            Err(code) => return self.done(waiter, code, out),
         };
         // Another order may have brought it back, or even settled it, while the journal was searched.
         if let Some(key) = codec::cafis::section::TransactionKey::of(found.image) {
@@ -237,7 +256,7 @@ impl Core {
         &mut self,
         line: LineNo,
         waiter: Waiter,
-        found: &Found<'_>,
+        found: &Past<'_>,
         out: &mut O,
     ) {
         let mut limit = found.cut_date;
@@ -315,7 +334,7 @@ impl Core {
                 request_mti: Mti(tx.mti).digits(),
                 report_mti: Mti(tx.report_mti).digits(),
             };
-            return self.state_frame(waiter, Some(state), out);
+            return self.state_frame(waiter, Ok(state), out);
         }
         match self.recent.by_key(line, &key) {
             Some(old) => {
@@ -325,24 +344,21 @@ impl Core {
                     request_mti: Mti(old.mti).digits(),
                     report_mti: Mti(old.report_mti).digits(),
                 };
-                self.state_frame(waiter, Some(state), out);
+                self.state_frame(waiter, Ok(state), out);
             }
             None => self.look_up(line, waiter, key, false, out),
         }
     }
 
-    fn state_frame<O: Output>(&mut self, waiter: Waiter, state: Option<State>, out: &mut O) {
+    /// STATE: where the transaction stands, or the code that says why nothing is known of it.
+    fn state_frame<O: Output>(&mut self, waiter: Waiter, state: Result<State, u16>, out: &mut O) {
         let unknown = State {
             state: TransactionState::Unknown,
             transaction: 0,
             request_mti: *b"0000",
             report_mti: *b"0000",
         };
-        let code = if state.is_some() {
-            rc::OK
-        } else {
-            rc::ERR_SEARCHJOURNAL
-        };
+        let code = state.err().unwrap_or(rc::OK);
         let head = Head {
             code,
             session: waiter.session,
@@ -636,7 +652,7 @@ fn outcome_state(outcome: Outcome) -> TransactionState {
     }
 }
 
-fn state_of(found: &Found<'_>) -> State {
+fn state_of(found: &Past<'_>) -> State {
     let mti = |frame: &[u8]| {
         codec::cafis::header::Header::new(frame).map_or(*b"0000", |header| header.mti().digits())
     };

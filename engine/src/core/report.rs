@@ -138,7 +138,7 @@ impl Core {
         let report = body_of(&header, frame);
         let head = Head {
             flags,
-            session: tx.api + 1,
+            session: self.api_number(tx.api),
             request: tx.request,
             trace: tx.trace,
             credit: self.cfg.credit,
@@ -273,7 +273,9 @@ impl Core {
                 self.give_up(index, Cause::DeliveryLimit, out);
             }
             Phase::FaultSent | Phase::FaultDelay => self.send_next_fault(index, out),
-            Phase::Free | Phase::Accepted | Phase::Held | Phase::Escalated => {
+            // No route for it in all the time that its sends might have taken.
+            Phase::Held => self.answer_waiters(index, rc::ERR_RETRY_OVER, out),
+            Phase::Free | Phase::Accepted | Phase::Escalated => {
                 debug_assert!(false, "a timer of line {} in phase {phase:?}", line.0);
             }
         }

@@ -341,7 +341,7 @@ impl Core {
         let Some(link) = api.link else { return };
         let head = Head {
             code,
-            session: tx.api + 1,
+            session: api.number,
             request: tx.request,
             trace: tx.trace,
             credit: self.cfg.credit,
@@ -377,7 +377,7 @@ impl Core {
         let head = Head {
             request: tx.request,
             trace: tx.trace,
-            session: tx.api.wrapping_add(1),
+            session: self.api_number(tx.api),
             ..Head::new(Frames::Ended)
         };
         let link = self

@@ -20,6 +20,11 @@ const CRC_END: usize = 12;
 pub struct Seed(u32);
 
 impl Seed {
+    /// The start value of a page's checksum in an index: the page's number makes it one of its place.
+    pub(super) fn continued(self, number: u64) -> u32 {
+        crc32c::crc32c_append(self.0, &number.to_le_bytes())
+    }
+
     /// From the segment's salt.
     #[must_use]
     pub fn of(salt: &[u8; 16]) -> Seed {

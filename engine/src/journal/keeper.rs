@@ -3,15 +3,18 @@
 //!
 //! Spare files lie written and zeroed on the disk before they are needed: they are the space that open transactions
 //! are finished in when the disk has filled up. One spare at a time gets the next number and is handed over.
+//! When nothing of that is to be done, closed segments get their indexes.
 
+mod indexer;
 mod plan;
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use indexer::Indexer;
 use plan::{Ground, Plan};
 
 use super::recover::Recovered;
@@ -21,6 +24,8 @@ use super::store::file::{FileStore, fresh_salt};
 
 /// How often retention is looked at, and a full disk tried again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two slices of an index: a shard on the same core goes first.
+const INDEX_PAUSE: Duration = Duration::from_millis(2);
 
 /// What the keeper goes by.
 #[derive(Clone, Debug)]
@@ -100,6 +105,7 @@ impl Keeper {
         wake: impl Fn() + Send + 'static,
     ) -> Result<Keeper, StoreError> {
         store.release();
+        let indexer = Indexer::new(&mut store, recovered.checkpoint)?;
         let (orders, inbox) = channel();
         let (outbox, news) = channel();
         let ground = Files {
@@ -111,7 +117,7 @@ impl Keeper {
         plan.publish()?;
         let shard = plan.ground().store.shard();
         let thread = std::thread::Builder::new().name(format!("keeper-{shard}"));
-        let thread = thread.spawn(move || run(plan, &inbox, &outbox, &wake));
+        let thread = thread.spawn(move || run(plan, indexer, &inbox, &outbox, &wake));
         let mut keeper = Keeper {
             orders: Some(orders),
             news,
@@ -195,7 +201,13 @@ impl Drop for Keeper {
 }
 
 /// The thread: works until there is nothing to do, then waits for an order or for time to pass.
-fn run(mut plan: Plan<Files>, inbox: &Receiver<Order>, outbox: &Sender<News>, wake: &dyn Fn()) {
+fn run(
+    mut plan: Plan<Files>,
+    mut indexer: Indexer,
+    inbox: &Receiver<Order>,
+    outbox: &Sender<News>,
+    wake: &dyn Fn(),
+) {
     let tell = |news| {
         if outbox.send(news).is_ok() {
             wake();
@@ -225,14 +237,37 @@ fn run(mut plan: Plan<Files>, inbox: &Receiver<Order>, outbox: &Sender<News>, wa
                 false
             }
         };
-        let wait = if more { Duration::ZERO } else { LOOK_AGAIN };
-        match inbox.recv_timeout(wait) {
+        let heard = if more {
+            inbox.recv_timeout(Duration::ZERO)
+        } else {
+            listen(inbox, &mut indexer, &mut plan.ground().store)
+        };
+        match heard {
             Ok(Order::Taken) => plan.taken(),
-            Ok(Order::CheckpointDurable(segment)) => plan.checkpoint_durable(segment),
+            Ok(Order::CheckpointDurable(segment)) => {
+                plan.checkpoint_durable(segment);
+                indexer.checkpoint_durable(segment);
+            }
             Err(RecvTimeoutError::Timeout) => plan.retry(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// Waits for an order until it is time to look again, and makes indexes meanwhile.
+fn listen(
+    inbox: &Receiver<Order>,
+    indexer: &mut Indexer,
+    store: &mut FileStore,
+) -> Result<Order, RecvTimeoutError> {
+    let deadline = Instant::now() + LOOK_AGAIN;
+    while indexer.step(store) && Instant::now() < deadline {
+        match inbox.recv_timeout(INDEX_PAUSE) {
+            Err(RecvTimeoutError::Timeout) => {}
+            heard => return heard,
+        }
+    }
+    inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()))
 }
 
 /// The keeper's ground in real life: files.

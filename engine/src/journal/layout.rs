@@ -25,6 +25,13 @@ pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"SEKISHO1");
 /// First bytes of a block: `SKBLOCK1`.
 pub const BLOCK_MAGIC: u64 = u64::from_le_bytes(*b"SKBLOCK1");
 
+/// First bytes of an index: `SKINDEX1`.
+pub const INDEX_MAGIC: u64 = u64::from_le_bytes(*b"SKINDEX1");
+/// The version of an index. One of another version is made anew, since it says nothing that its segment does not.
+pub const INDEX_VERSION: u32 = 1;
+/// Bytes of an index's header, and of each of its pages.
+pub const INDEX_PAGE_LEN: usize = 4096;
+
 /// One field of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -212,6 +219,46 @@ header! {
         32 wall_ns: u64,
         /// Zero.
         40 reserved: u64,
+    }
+}
+
+header! {
+    /// The header of a closed segment's index.
+    IndexFields INDEX_FIELDS_LEN = 96 {
+        /// [`INDEX_MAGIC`].
+        0 magic: u64,
+        /// CRC32C of the 4 KiB without these four bytes, seeded with the salt.
+        8 crc: u32,
+        /// [`INDEX_VERSION`].
+        12 format: u32,
+        /// The salt of the segment that it was made from.
+        16 salt: [u8; 16],
+        /// The segment.
+        32 segment: u64,
+        /// The shard.
+        40 shard: u32,
+        /// Pages behind this header.
+        44 pages: u32,
+        /// Where the segment ends: the offset behind its last block that counts.
+        48 end: u64,
+        /// Number of that block; 0: the segment holds its header alone.
+        56 end_block: u64,
+        /// The link of that block: through its chain it stands for every byte that counts in the segment.
+        64 chain: u64,
+        /// Entries in all pages.
+        72 entries: u64,
+        /// Zero.
+        80 reserved: [u8; 16],
+    }
+}
+
+header! {
+    /// The front of a page of an index.
+    IndexPageFields INDEX_PAGE_FIELDS_LEN = 8 {
+        /// CRC32C of the rest of the page, seeded with the salt.
+        0 crc: u32,
+        /// The page's number, from 0.
+        4 page: u32,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod block;
 pub mod book;
 pub mod buffer;
 pub mod durable;
+pub mod index;
 pub mod keeper;
 pub mod layout;
 pub mod read;

@@ -140,6 +140,12 @@ pub enum Damage {
         /// The later segment.
         next: u64,
     },
+    /// The segment ends in another block than the one that the segment behind goes on from.
+    #[error("the segment has to go on up to offset {end}")]
+    Short {
+        /// Where it has to end, bytes.
+        end: u64,
+    },
     /// The records of a block are not as many or as long as its header says.
     #[error("the block's records do not fill it")]
     Records,

@@ -102,4 +102,15 @@ pub trait SegmentStore {
     /// # Errors
     /// The disk's.
     fn read_at(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<usize, StoreError>;
+
+    /// Reads at `offset` of a segment's index into `out`, as much as there is; nothing where there is no index.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn read_index(
+        &mut self,
+        segment: u64,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, StoreError>;
 }

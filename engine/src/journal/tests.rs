@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod files;
 mod golden;
+mod index;
 
 use super::RecordNo;
 use super::buffer::AlignedBuf;

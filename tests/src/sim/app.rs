@@ -120,6 +120,8 @@ pub struct App {
     out: Vec<Vec<u8>>,
     /// The last status.
     pub status: Option<Status>,
+    /// The code of the last answer to an order or a question.
+    pub last_code: Option<u16>,
 }
 
 impl App {
@@ -140,6 +142,7 @@ impl App {
             rng,
             out: Vec::new(),
             status: None,
+            last_code: None,
         }
     }
 
@@ -364,6 +367,7 @@ impl App {
             .asked
             .take_if(|asked| asked.request == head.request);
         let Some(asked) = asked else { return };
+        self.last_code = Some(head.code);
         if asked.kind == Kind::Cancel
             && head.code == rc::OK
             && let Some(deal) = asked.deal

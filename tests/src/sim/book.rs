@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::Block;
 use engine::core::Core;
-use engine::core::Found;
 use engine::core::Now;
 use engine::core::cascade::Verdict;
 use engine::core::config::CoreConfig;
 use engine::core::fact::{Fact, FactHead};
 use engine::core::tx::Outcome;
+use engine::core::{Found, Past};
 
 /// A transaction as the facts have it.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Book {
     pub last: u64,
     /// Dropped telegrams by reason.
     pub dropped: BTreeMap<u8, u64>,
+    /// Lines and keys of transactions that an operator gave up since somebody looked.
+    pub purged: Vec<(u32, [u8; 24])>,
     /// Transactions that were open before the beginning: cut date and sequence.
     open_before: BTreeMap<u64, (u32, u32, u32)>,
     in_checkpoint: bool,
@@ -161,10 +163,18 @@ impl Book {
             fact => {
                 if let Some(entry) = self.entries.get_mut(&head.tx) {
                     entry.fact(fact);
-                } else if let Fact::FaultReport(report) = fact
-                    && report.verdict == Verdict::NotProcessed as u8
-                {
-                    self.open_before.remove(&head.tx);
+                    if matches!(fact, Fact::Ended(_)) && entry.outcome == Outcome::Purged {
+                        self.purged.push((entry.line, entry.key));
+                    }
+                } else {
+                    // One of before the beginning: C56 ends it, or an operator does.
+                    let over = match fact {
+                        Fact::FaultReport(report) => report.verdict == Verdict::NotProcessed as u8,
+                        fact => matches!(fact, Fact::Ended(_)),
+                    };
+                    if over {
+                        self.open_before.remove(&head.tx);
+                    }
                 }
             }
         }
@@ -219,7 +229,7 @@ impl Entry {
     /// As the control thread answers a search.
     #[must_use]
     pub fn found(&self, tx: u64) -> Found<'_> {
-        Found {
+        Found::Past(Past {
             tx,
             trace: self.trace,
             outcome: self.outcome,
@@ -231,7 +241,7 @@ impl Entry {
             fault: self.faults.last().map_or(0, |fault| fault.0),
             image: &self.image,
             report: &self.report,
-        }
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 mod faults;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::Mood;
 use super::rng::Rng;
@@ -122,6 +122,8 @@ pub struct Centre {
     pub ledger: Vec<Entry>,
     /// The newest entry of a key.
     pub by_key: BTreeMap<[u8; 24], usize>,
+    /// Keys that were settled by telephone: whatever of theirs is still on its way comes too late.
+    pub by_hand: BTreeSet<[u8; 24]>,
     last_on_route: BTreeMap<u16, usize>,
     busy: BTreeMap<u16, usize>,
     command: Option<Command>,
@@ -150,6 +152,7 @@ impl Centre {
             service: Service::Closed,
             ledger: Vec::new(),
             by_key: BTreeMap::new(),
+            by_hand: BTreeSet::new(),
             last_on_route: BTreeMap::new(),
             busy: BTreeMap::new(),
             command: None,
@@ -238,6 +241,9 @@ impl Centre {
             .filter(|n| *n != 0)
             .ok_or("C58: the sequence")?;
         let key = TransactionKey::of(frame).ok_or("C34: no section 1-0")?.0;
+        if self.by_hand.contains(&key) {
+            return Ok(());
+        }
         let turnaround = is_turnaround(mti, data(frame));
         if turnaround && self.busy.contains_key(&route) {
             // The route of a turnaround request is free as soon as nobody waits for it, so a slow session may bring it
@@ -447,6 +453,15 @@ impl Centre {
         self.busy.clear();
         self.inward.clear();
         self.command = None;
+    }
+
+    /// An operator of the gateway purged a route and settles its transaction by telephone: undone, if it ever came.
+    pub fn settle_by_hand(&mut self, key: [u8; 24]) {
+        self.by_hand.insert(key);
+        if let Some(&at) = self.by_key.get(&key) {
+            self.ledger[at].state = State::Void;
+            self.busy.retain(|_, entry| *entry != at);
+        }
     }
 
     /// Approvals that stand, and their sum.

@@ -88,6 +88,12 @@ fn released_telegram(world: &mut World, session: u64, frame: &[u8]) -> Result<()
         world.released.requests.insert(tx, now);
         return Ok(());
     }
+    if entry.outcome == Outcome::Purged {
+        return Err(format!(
+            "2: {} for {tx} leaves, which an operator gave up",
+            mti.0
+        ));
+    }
     if !entry.faults.contains(&(mti.0, route)) {
         return Err(format!(
             "1: {} for {tx} leaves on route {route}, its intent is not durable",
@@ -266,10 +272,13 @@ pub(super) fn account(world: &World) -> Result<(), String> {
                 entry.opens, entry.ends, entry.outcome
             ));
         }
+        let centre = &world.centres[entry.line as usize - 1];
+        if centre.by_hand.contains(&entry.key) {
+            continue;
+        }
         if matches!(entry.outcome, Outcome::Unresolved | Outcome::Purged) {
             return Err(format!("2: transaction {tx} ended as {:?}", entry.outcome));
         }
-        let centre = &world.centres[entry.line as usize - 1];
         let received = centre.by_key.get(&entry.key).map(|at| &centre.ledger[*at]);
         journal_and_centre(*tx, entry, received)?;
     }

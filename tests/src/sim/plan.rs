@@ -52,7 +52,12 @@ pub struct Chaos {
     pub order: u64,
     /// The disk fills, or has room again.
     pub space: u64,
+    /// An operator frees a route by force. 0 for the seeds below [`PURGES_FROM`].
+    pub purge: u64,
 }
+
+/// Seeds from here on also know operators who purge routes. Those below stand for what they stood for when they failed.
+pub const PURGES_FROM: u64 = 1_000_000;
 
 /// A seed's plan.
 #[derive(Clone, Debug)]
@@ -84,33 +89,10 @@ pub struct Plan {
 /// A line as the simulation has it: the interface's timers, few routes.
 #[must_use]
 pub fn line(number: u16, routes: u16, sessions: u16) -> LineConfig {
+    let name = format!("CF{number:02}");
     LineConfig {
-        name: format!("CF{number:02}"),
-        id: u32::from(number) + 1,
-        epoch: 1,
-        company: *b"TEST0010000",
-        accept_count: sessions,
-        route_count: routes,
-        sign_on: true,
-        route_busy: RouteBusy::ErrorReply,
-        auto_reply: false,
-        t13_ns: 55 * SEC,
-        t31_ns: 58 * SEC,
-        t32_ns: 58 * SEC,
-        t33_ns: 30 * SEC,
-        line_check: false,
-        t34_ns: 30 * SEC,
-        t35_ns: 750 * SEC,
-        t36_ns: 60 * SEC,
-        event_ns: 90 * SEC,
-        automatic: true,
-        id_cascade: true,
-        sends_automatic: 6,
-        sends_ordered: 5,
-        c33_repeats: 1,
-        retry_delay_ns: 60 * SEC,
         probe_interval_ns: 300 * SEC,
-        hold_alarm_percent: 50,
+        ..LineConfig::standard(&name, u32::from(number) + 1, routes, sessions)
     }
 }
 
@@ -197,6 +179,7 @@ impl Plan {
             link_cut: some(10),
             order: some(15),
             space: some(10),
+            purge: if seed < PURGES_FROM { 0 } else { some(15) },
         };
         let last_sequence = *rng.pick(&[0, 0, 999_990]);
         let open_sequence = match last_sequence {

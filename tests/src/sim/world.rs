@@ -98,9 +98,18 @@ pub(super) enum ToGateway {
     LinkUp(u64),
     LinkDown(u64),
     LinkFrame(u64, Vec<u8>),
-    LookedUp(u32, Option<(u64, Box<Entry>)>),
+    LookedUp(u32, Option<Looked>),
     Terminate,
     Space(engine::core::Space),
+}
+
+/// What a search of the journal brings.
+#[derive(Clone, Debug)]
+pub(super) enum Looked {
+    /// This transaction.
+    Up(u64, Box<Entry>),
+    /// The disk does not give it.
+    Unreadable,
 }
 
 /// Counters of a run.
@@ -170,6 +179,8 @@ pub struct World {
     /// Crash when this many points of a turn have passed.
     pub(super) crash_in: Option<u64>,
     pub(super) healing: bool,
+    /// Searches of the journal fail.
+    pub journal_unreadable: bool,
     /// Frames for the centre are kept in `inbox` instead: a test plays the centre.
     pub manual: bool,
     /// Frames that a test has not looked at.
@@ -226,6 +237,7 @@ impl World {
             stopped_clean: true,
             crash_in: None,
             healing: false,
+            journal_unreadable: false,
             manual: false,
             inbox: VecDeque::new(),
             seen: Vec::new(),
@@ -473,8 +485,13 @@ impl World {
             Order::CloseSession(session) => self.close_wire(session.0),
             Order::CloseLink(link) => self.close_wire(link.0),
             Order::Lookup { cookie, line, key } => {
-                let found = self.book.newest(line, &key);
-                let found = found.map(|(tx, entry)| (tx, Box::new(entry.clone())));
+                let found = match self.journal_unreadable {
+                    true => Some(Looked::Unreadable),
+                    false => self
+                        .book
+                        .newest(line, &key)
+                        .map(|(tx, entry)| Looked::Up(tx, Box::new(entry.clone()))),
+                };
                 let wait = *self.rng.pick(&[0, 10 * MS, 3 * SEC]);
                 let what = ToGateway::LookedUp(cookie, found);
                 self.after(wait, Happening::Gateway(self.boot, what));
@@ -494,6 +511,13 @@ impl World {
         {
             self.book.take(block)?;
             self.booked += 1;
+        }
+        // Whoever purges a route settles its transaction with the centre by telephone.
+        for (id, key) in std::mem::take(&mut self.book.purged) {
+            let lines = &self.plan.core.lines;
+            if let Some(line) = lines.iter().position(|line| line.id == id) {
+                self.centres[line].settle_by_hand(key);
+            }
         }
         Ok(())
     }

@@ -427,6 +427,33 @@ mod tests {
         );
     }
 
+    /// Section 9-6-1 is given as 30 bytes while the widths of its fields add up to 29: both are taken, the security code
+    /// is zeroed in either, and what follows is found behind it.
+    #[test]
+    fn a_security_code_has_either_length() {
+        let brand = extended("1004", 16, &[(11, "000")]);
+        for length in [29, 30] {
+            let code = extended("0601", length, &[(6, "1234")]);
+            assert_eq!(
+                kinds(
+                    Mti::AUTH_REQUEST,
+                    &[COMMON, &card(b'1'), &code, &brand, &code]
+                )[2..],
+                [(S9_6_1, length), (S9_10_4, 16), (S9_6_1, length)]
+            );
+            let data = [COMMON, &card(b'1'), &code].concat();
+            let header = crate::cafis::header::HeaderBuilder {
+                mti: Mti::AUTH_REQUEST,
+                trailer: data.len() as u16,
+                ..Default::default()
+            };
+            let mut image = [&header.to_bytes()[..], &data].concat();
+            crate::cafis::fault::make_image(&mut image).expect("it has sections");
+            let at = 63 + COMMON.len() + card(b'1').len();
+            assert_eq!(&image[at..at + 10], b"0601@@0000");
+        }
+    }
+
     /// A section without a length ends where something known begins, or at the end.
     #[test]
     fn sections_without_a_length_end_where_another_begins() {

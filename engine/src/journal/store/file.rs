@@ -1,13 +1,15 @@
 //! Segments as files of a directory.
 //!
 //! `journal-<shard>-<number>.seg` is a segment that was begun or is next; `spare-<shard>-<number>.seg` is a file that is
-//! prepared, or was recycled, and counts for nobody; `journal-<shard>.lock` is held by the daemon that works here. A file
-//! gets its segment's name only after its header was zeroed, so a name never shows an older header.
+//! prepared, or was recycled, and counts for nobody; `journal-<shard>-<number>.idx` is a closed segment's index;
+//! `journal-<shard>.lock` is held by the daemon that works here. A file gets its segment's name only after its header
+//! was zeroed, so a name never shows an older header.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +35,8 @@ pub struct FileStore {
     /// The directory's lock, for as long as the store lives.
     _lock: Option<File>,
     open: BTreeMap<u64, File>,
+    /// Indexes that were looked for, and whether they are there.
+    indexes: BTreeMap<u64, Option<File>>,
 }
 
 impl FileStore {
@@ -64,6 +68,7 @@ impl FileStore {
             patience: Some(patience),
             _lock: Some(lock),
             open: BTreeMap::new(),
+            indexes: BTreeMap::new(),
         };
         store.remove_unfinished()?;
         Ok(store)
@@ -85,6 +90,7 @@ impl FileStore {
             patience: None,
             _lock: None,
             open: BTreeMap::new(),
+            indexes: BTreeMap::new(),
         })
     }
 
@@ -95,7 +101,7 @@ impl FileStore {
     pub fn shards(dir: &Path) -> Result<Vec<u32>, StoreError> {
         let mut shards: Vec<u32> = names(dir)?
             .iter()
-            .filter_map(|name| parse_name(name, "journal-"))
+            .filter_map(|name| parse_name(name, "journal-", ".seg"))
             .map(|(shard, _)| shard)
             .collect();
         shards.sort_unstable();
@@ -122,15 +128,68 @@ impl FileStore {
             .join(format!("journal-{}-{segment:012}.seg", self.shard))
     }
 
+    /// The path of a segment's index.
+    #[must_use]
+    pub fn index_path(&self, segment: u64) -> PathBuf {
+        self.path(segment).with_extension("idx")
+    }
+
+    /// The segments that have a file for their index, rising.
+    pub(crate) fn indexes(&self) -> Result<Vec<u64>, StoreError> {
+        self.numbers("journal-", ".idx")
+    }
+
+    /// Stores a segment's index; it has its name only when it is whole. Not synced: an index that a crash spoils is
+    /// noticed, and made anew. `writer` is a word of its own for each thread that does this.
+    pub(crate) fn write_index(
+        &mut self,
+        segment: u64,
+        bytes: &[u8],
+        writer: &str,
+    ) -> Result<(), StoreError> {
+        let path = self.index_path(segment);
+        let unfinished = path.with_extension(format!("idx.{writer}.new"));
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options
+            .open(&unfinished)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&unfinished, &path));
+        self.indexes.remove(&segment);
+        written.map_err(|error| {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&unfinished);
+            failed("write", &path)(error)
+        })
+    }
+
+    /// Removes a segment's index, if there is one.
+    pub(crate) fn remove_index(&mut self, segment: u64) -> Result<(), StoreError> {
+        self.indexes.remove(&segment);
+        let path = self.index_path(segment);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes a segment that was read, and its index.
+    pub(crate) fn let_go(&mut self, segment: u64) {
+        self.open.remove(&segment);
+        self.indexes.remove(&segment);
+    }
+
     fn spare_path(&self, spare: u64) -> PathBuf {
         self.dir
             .join(format!("spare-{}-{spare:012}.seg", self.shard))
     }
 
-    fn numbers(&self, prefix: &str) -> Result<Vec<u64>, StoreError> {
+    fn numbers(&self, prefix: &str, suffix: &str) -> Result<Vec<u64>, StoreError> {
         let mut numbers: Vec<u64> = names(&self.dir)?
             .iter()
-            .filter_map(|name| parse_name(name, prefix))
+            .filter_map(|name| parse_name(name, prefix, suffix))
             .filter(|(shard, _)| *shard == self.shard)
             .map(|(_, number)| number)
             .collect();
@@ -140,14 +199,14 @@ impl FileStore {
 
     /// The spare files, rising.
     pub(crate) fn spares(&self) -> Result<Vec<u64>, StoreError> {
-        self.numbers("spare-")
+        self.numbers("spare-", ".seg")
     }
 
     /// What a crash left of files being prepared.
     fn remove_unfinished(&self) -> Result<(), StoreError> {
-        let prefix = format!("spare-{}-", self.shard);
+        let ours = ["spare", "journal"].map(|kind| format!("{kind}-{}-", self.shard));
         for name in names(&self.dir)? {
-            if name.starts_with(&prefix) && name.ends_with(".new") {
+            if ours.iter().any(|prefix| name.starts_with(prefix)) && name.ends_with(".new") {
                 let path = self.dir.join(&name);
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
             }
@@ -178,6 +237,7 @@ impl FileStore {
         bytes: u64,
     ) -> Result<bool, StoreError> {
         self.open.remove(&segment);
+        self.remove_index(segment)?;
         let (from, to) = (self.path(segment), self.spare_path(spare));
         let length = fs::metadata(&from).map_err(failed("stat", &from))?.len();
         if length == bytes {
@@ -255,7 +315,7 @@ impl FileStore {
 
 impl SegmentStore for FileStore {
     fn list(&mut self) -> Result<Vec<u64>, StoreError> {
-        self.numbers("journal-")
+        self.numbers("journal-", ".seg")
     }
 
     fn claim(&mut self, segment: u64) -> Result<u64, StoreError> {
@@ -270,23 +330,52 @@ impl SegmentStore for FileStore {
 
     fn read_at(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<usize, StoreError> {
         let file = self.file(segment)?;
-        let mut done = 0;
-        while done < out.len() {
-            match file.read_at(&mut out[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(len) => done += len,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    return Err(StoreError::Read {
-                        segment,
-                        offset: offset + done as u64,
-                        reason: Errno::of(&error),
-                    });
-                }
-            }
-        }
-        Ok(done)
+        read_up_to(file, offset, out).map_err(|(offset, reason)| StoreError::Read {
+            segment,
+            offset,
+            reason,
+        })
     }
+
+    fn read_index(
+        &mut self,
+        segment: u64,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, StoreError> {
+        let path = self.index_path(segment);
+        if let Entry::Vacant(place) = self.indexes.entry(segment) {
+            place.insert(match File::open(&path) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(failed("open", &path)(error)),
+            });
+        }
+        let Some(Some(file)) = self.indexes.get(&segment) else {
+            return Ok(0);
+        };
+        read_up_to(file, offset, out).map_err(|(_, errno)| {
+            StoreError::Disk(DiskError::Path {
+                call: "read",
+                path,
+                errno,
+            })
+        })
+    }
+}
+
+/// Reads until `out` is full or the file ends; an error comes with its offset.
+fn read_up_to(file: &File, offset: u64, out: &mut [u8]) -> Result<usize, (u64, Errno)> {
+    let mut done = 0;
+    while done < out.len() {
+        match file.read_at(&mut out[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(len) => done += len,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err((offset + done as u64, Errno::of(&error))),
+        }
+    }
+    Ok(done)
 }
 
 /// Random bytes of the operating system, for a segment's salt.
@@ -315,9 +404,9 @@ fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Shard and number in `<prefix><shard>-<number>.seg`.
-fn parse_name(name: &str, prefix: &str) -> Option<(u32, u64)> {
-    let rest = name.strip_prefix(prefix)?.strip_suffix(".seg")?;
+/// Shard and number in `<prefix><shard>-<number><suffix>`.
+fn parse_name(name: &str, prefix: &str, suffix: &str) -> Option<(u32, u64)> {
+    let rest = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
     let (shard, number) = rest.split_once('-')?;
     Some((shard.parse().ok()?, number.parse().ok()?))
 }

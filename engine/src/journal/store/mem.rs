@@ -35,6 +35,7 @@ impl InFlight {
 #[derive(Clone, Debug, Default)]
 pub struct MemStore {
     segments: BTreeMap<u64, Vec<u8>>,
+    indexes: BTreeMap<u64, Vec<u8>>,
     in_flight: Vec<InFlight>,
 }
 
@@ -57,6 +58,11 @@ impl MemStore {
             bytes[..header].fill(0);
             self.segments.insert(number, bytes);
         }
+    }
+
+    /// Gives a segment an index.
+    pub fn put_index(&mut self, segment: u64, bytes: Vec<u8>) {
+        self.indexes.insert(segment, bytes);
     }
 
     /// Removes a segment.
@@ -129,12 +135,27 @@ impl SegmentStore for MemStore {
     }
 
     fn read_at(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<usize, StoreError> {
-        let Some(bytes) = self.segments.get(&segment) else {
-            return Err(StoreError::Missing { segment });
-        };
-        let from = bytes.len().min(offset as usize);
-        let len = out.len().min(bytes.len() - from);
-        out[..len].copy_from_slice(&bytes[from..from + len]);
-        Ok(len)
+        match self.segments.get(&segment) {
+            Some(bytes) => Ok(copy_from(bytes, offset, out)),
+            None => Err(StoreError::Missing { segment }),
+        }
     }
+
+    fn read_index(
+        &mut self,
+        segment: u64,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, StoreError> {
+        let bytes = self.indexes.get(&segment).map_or(&[][..], |bytes| bytes);
+        Ok(copy_from(bytes, offset, out))
+    }
+}
+
+/// As much as there is at `offset`.
+fn copy_from(bytes: &[u8], offset: u64, out: &mut [u8]) -> usize {
+    let from = bytes.len().min(offset as usize);
+    let len = out.len().min(bytes.len() - from);
+    out[..len].copy_from_slice(&bytes[from..from + len]);
+    len
 }

@@ -199,8 +199,15 @@ fn the_keeper_prepares_and_recycles() {
         let last = live.current.as_ref().expect("a segment").segment.number;
         assert!(last > 20, "{last} segments");
         drop(live);
-        let files = std::fs::read_dir(&dir.0).expect("it is there").count();
-        assert!(files <= 6 + 1, "{files} files");
+        let names = std::fs::read_dir(&dir.0).expect("it is there");
+        let names = names.map(|entry| entry.expect("it is there").file_name());
+        let (indexes, files): (Vec<_>, Vec<_>) =
+            names.partition(|name| name.to_string_lossy().ends_with(".idx"));
+        assert!(files.len() <= 6 + 1, "{files:?}");
+        assert!(
+            indexes.len() < files.len(),
+            "indexes go with their segments: {indexes:?}"
+        );
         let live = Live::start(&dir, config).expect("the directory is writable");
         assert_eq!(live.values, 1000);
         assert_eq!(live.found.checkpoint, last);
@@ -431,7 +438,15 @@ fn transactions_are_found_by_key() {
     }
     live.open = Some((image.clone(), report.clone()));
     live.fill(200);
-    let look = |sequence| search(&dir.0, SHARD, None, key(sequence)).expect("the journal is good");
+    let look = |sequence| {
+        let searched = search(&dir.0, SHARD, None, key(sequence)).expect("the journal is good");
+        assert!(
+            searched.bad_indexes.is_empty(),
+            "{:?}",
+            searched.bad_indexes
+        );
+        searched.found
+    };
     let found = look(77).expect("it is there");
     assert_eq!(
         (found.tx, found.state, found.settled),
@@ -459,4 +474,60 @@ fn transactions_are_found_by_key() {
         (book[0].request_mti, book[0].report_mti, book[0].sequence),
         (3110, Some(3120), 2)
     );
+}
+
+/// Closed segments get their indexes from the keeper; a search then reads hardly more than the newest segment. An index
+/// that was spoiled is made anew at the next start, and one whose segment is gone is removed.
+#[test]
+fn the_keeper_makes_indexes() {
+    let dir = Dir::new("indexes");
+    let config = KeeperConfig {
+        retention: Duration::from_secs(1000),
+        ..config(100)
+    };
+    let mut live = Live::start(&dir, config.clone()).expect("the directory is writable");
+    let image = frame("3110", 77);
+    live.add(1, &request(&image, 1).into());
+    live.add(1, &Delivered { request: 1 }.into());
+    live.fill(400);
+    let last = live.current.as_ref().expect("a segment").segment.number;
+    assert!(last > 3, "{last} segments");
+    let store = FileStore::read_only(&dir.0, SHARD).expect("it is there");
+    let indexes = |wanted: Vec<u64>| {
+        let deadline = Instant::now() + PATIENCE;
+        while store.indexes().expect("the directory is readable") != wanted {
+            assert!(Instant::now() < deadline, "{:?}", store.indexes());
+            std::thread::yield_now();
+        }
+    };
+    indexes((1..last).collect());
+    let look = || search(&dir.0, SHARD, None, key(77)).expect("the journal is good");
+    let searched = look();
+    assert_eq!(searched.found.expect("it is there").tx, 1);
+    assert!(searched.bad_indexes.is_empty());
+    let newest_and_a_little = SEGMENT_BYTES as u64 + 3 * BLOCK_MAX as u64;
+    assert!(
+        searched.read.bytes < newest_and_a_little,
+        "{:?}",
+        searched.read
+    );
+    drop(live);
+
+    let spoiled = store.index_path(1);
+    let mut bytes = std::fs::read(&spoiled).expect("it is there");
+    let good = bytes.clone();
+    bytes[40] ^= 1;
+    std::fs::write(&spoiled, &bytes).expect("it is writable");
+    std::fs::write(store.index_path(999), &good).expect("the directory is writable");
+    let searched = look();
+    assert_eq!(searched.found.expect("it is there all the same").tx, 1);
+    assert_eq!(searched.bad_indexes.len(), 1);
+    let live = Live::start(&dir, config).expect("the directory is writable");
+    let deadline = Instant::now() + PATIENCE;
+    while std::fs::read(&spoiled).expect("it is there") != good {
+        assert!(Instant::now() < deadline, "it is not made anew");
+        std::thread::yield_now();
+    }
+    indexes((1..=last).collect());
+    drop(live);
 }

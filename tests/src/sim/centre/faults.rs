@@ -19,6 +19,9 @@ impl Centre {
                 && entry.day == header.originator_day()
         };
         let at = self.ledger.iter().position(named);
+        if self.by_hand.contains(&key) {
+            return self.fault_after_telephone(at, route, mti, frame);
+        }
         // A command that crossed the answer to the one before finds its transaction undone and its route given away.
         let crossed = at.is_some_and(|at| self.ledger[at].state == State::Cancelled);
         if let Some(other) = self.busy.get(&route).filter(|other| Some(**other) != at) {
@@ -56,6 +59,36 @@ impl Centre {
             return self.refuse_fault(frame, code);
         }
         self.answer_fault(at, route, mti, frame)
+    }
+
+    /// A command for what was settled by telephone: it was on its way then, or an application ordered it afterwards.
+    fn fault_after_telephone(
+        &mut self,
+        at: Option<usize>,
+        route: u16,
+        mti: Mti,
+        frame: &[u8],
+    ) -> Result<(), String> {
+        let confirm = matches!(mti, Mti::CANCEL_CONFIRM | Mti::CANCEL_CONFIRM_AGAIN);
+        if self.busy.contains_key(&route) {
+            return self.refuse_fault(frame, *b"C51");
+        }
+        if confirm && (at.is_none() || self.last_on_route.get(&route) != at.as_ref()) {
+            return self.refuse_fault(frame, *b"C56");
+        }
+        if let Some(code) = self.refusal() {
+            return self.refuse_fault(frame, code);
+        }
+        let answer = if confirm {
+            Mti::CANCEL_CONFIRM_REPORT
+        } else {
+            Mti::CANCEL_REPORT
+        };
+        let assigned = self.assign(b'1');
+        let mut report = Vec::new();
+        report_from(frame, answer, assigned, NO_ERROR, None, &mut report);
+        self.send(report);
+        Ok(())
     }
 
     /// Byte for byte what 8.3 says.

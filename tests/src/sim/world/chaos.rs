@@ -56,6 +56,12 @@ impl World {
                 Happening::Gateway(self.boot, ToGateway::Space(space)),
             );
         }
+        if chaos.purge > 0 && self.rng.chance(chaos.purge) {
+            // Also numbers that are no route of the line.
+            let most = u64::from(self.plan.core.lines[line].route_count) * 2 + 2;
+            let route = self.rng.between(0, most) as u16;
+            self.order_app(line, Order::Purge, route);
+        }
         if self.rng.chance(chaos.terminate) && self.gateway.is_some() {
             self.at(
                 self.now,
@@ -90,13 +96,13 @@ impl World {
             22 => Order::Shutdown,
             _ => Order::ShutdownForce,
         };
-        self.order_app(line, order);
+        self.order_app(line, order, 0);
     }
 
-    fn order_app(&mut self, line: usize, order: Order) -> bool {
+    fn order_app(&mut self, line: usize, order: Order, route: u16) -> bool {
         let now = self.now;
         for app in 0..self.apps.len() {
-            if self.apps[app].line == line && self.apps[app].control(now, order, 0) {
+            if self.apps[app].line == line && self.apps[app].control(now, order, route) {
                 self.note(|| format!("app {app} orders {order:?}"));
                 self.flush_app(app);
                 return true;
@@ -153,13 +159,13 @@ impl World {
         }
         match self.apps[app].status.take() {
             None => {
-                self.order_app(line, Order::Status);
+                self.order_app(line, Order::Status, 0);
             }
             Some(status) if status.sessions > 0 && (status.service == 1 || status.service == 7) => {
-                self.order_app(line, Order::Connect);
+                self.order_app(line, Order::Connect, 0);
             }
             Some(status) if status.service == 4 && !self.settles_by_itself(line) => {
-                self.order_app(line, Order::Recovery);
+                self.order_app(line, Order::Recovery, 0);
             }
             Some(_) => {}
         }

@@ -1,13 +1,13 @@
 //! What each happening does.
 
 use super::wires::{End, is_link};
-use super::{Happening, ToGateway, World};
+use super::{Happening, Looked, ToGateway, World};
 use crate::sim::centre::Act;
 use crate::sim::gateway::{DOWN_NS_MAX, Gateway};
 use crate::sim::{MS, SEC};
 use codec::cafis::header::Header;
 use codec::link::Assembler;
-use engine::core::{Event, LineNo, LinkId, SessionId};
+use engine::core::{Event, Found, LineNo, LinkId, SessionId};
 
 /// A telegram in a line of trace.
 pub(crate) fn telegram(frame: &[u8]) -> String {
@@ -187,13 +187,14 @@ impl World {
                 });
             }
             ToGateway::LookedUp(cookie, found) => {
-                self.note(|| {
-                    format!(
-                        "looked up {cookie}: {:?}",
-                        found.as_ref().map(|found| found.0)
-                    )
+                let found = found.as_ref().map(|looked| match looked {
+                    Looked::Up(tx, entry) => entry.found(*tx),
+                    Looked::Unreadable => Found::Unreadable,
                 });
-                let found = found.as_ref().map(|(tx, entry)| entry.found(*tx));
+                self.note(|| match found {
+                    Some(Found::Past(past)) => format!("looked up {cookie}: {}", past.tx),
+                    other => format!("looked up {cookie}: {other:?}"),
+                });
                 self.step_gateway(Event::LookedUp {
                     cookie: *cookie,
                     found,
