@@ -24,6 +24,7 @@ use crate::jobs::Jobs;
 use crate::keys::ApiKeys;
 use crate::logging::{self, LogError};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::pages::Pages;
 use crate::points::Points;
 use crate::store::{Store, StoreError};
@@ -124,12 +125,15 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         read_token_key: config.read_token_key.clone(),
         observer: metrics.clone(),
     });
+    let notifier = Notifier::new(store.clone(), clock.clone(), &config.merchants)
+        .map_err(|error| SettingsError::Client(error.to_string()))?;
     let keys = ApiKeys::new(store, clock);
     let pages = Pages::new(&flow, &keys, &config.shop, &config.http.public_url);
     Ok(Arc::new(AppState {
         flow,
         keys,
         pages,
+        notifier,
         limits: Limits::new(
             &config.limits,
             &config.callback,

@@ -12,6 +12,7 @@ use crate::atom::flow::Flow;
 use crate::config::{CallbackSettings, HttpSettings};
 use crate::keys::ApiKeys;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::pages::Pages;
 
 pub mod admin;
@@ -42,6 +43,8 @@ pub struct AppState {
     pub limits: limits::Limits,
     /// What people see.
     pub pages: Pages,
+    /// Tells merchants.
+    pub notifier: Notifier,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// `[http]`.
