@@ -26,6 +26,7 @@ use crate::jobs::Jobs;
 use crate::keys::ApiKeys;
 use crate::logging::{self, LogError};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::pages::Pages;
 use crate::points::Points;
 use crate::store::{Store, StoreError};
@@ -135,6 +136,8 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         read_token_key: config.read_token_key.clone(),
         observer: metrics.clone(),
     });
+    let notifier = Notifier::new(store.clone(), clock.clone(), &config.merchants)
+        .map_err(|error| SettingsError::Client(error.to_string()))?;
     let keys = ApiKeys::new(store, clock);
     let deferred = frex.as_ref().map(|frex| frex.shop.clone());
     let pages = Pages::new(
@@ -149,6 +152,7 @@ async fn build(config: &Config) -> Result<App, DaemonError> {
         keys,
         pages,
         frex,
+        notifier,
         limits: Limits::new(
             &config.limits,
             &config.callback,

@@ -26,6 +26,8 @@ pub struct JobSettings {
     pub inbox_ms: u64,
     /// Between two looks for refunds to follow.
     pub refunds_ms: u64,
+    /// Between two looks for news that merchants have not been told.
+    pub notify_ms: u64,
     /// Between two looks for orders that expired, and for idle callers to forget.
     pub expiry_ms: u64,
     /// Between two looks whether a run of the deferred-payment worker, a check or a message is due.
@@ -41,6 +43,7 @@ impl Default for JobSettings {
             requery_ms: 500,
             inbox_ms: 1_000,
             refunds_ms: 1_000,
+            notify_ms: 1_000,
             expiry_ms: 10_000,
             frex_ms: 1_000,
             cleanup_ms: 3_600_000,
@@ -76,6 +79,7 @@ impl Jobs {
         job("requery", settings.requery_ms, requery);
         job("inbox", settings.inbox_ms, inbox);
         job("refunds", settings.refunds_ms, refunds);
+        job("notify", settings.notify_ms, notify);
         job("expiry", settings.expiry_ms, expiry);
         job("cleanup", settings.cleanup_ms, cleanup);
         if let Some(frex) = &app.frex {
@@ -154,6 +158,10 @@ fn refunds(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
         let report = app.flow.run_refund_followup_once().await?;
         Ok(!report.is_idle() && report.lost == 0)
     })
+}
+
+fn notify(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move { Ok(app.notifier.run_once().await?.taken > 0) })
 }
 
 fn expiry(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {

@@ -13,6 +13,7 @@ pub mod key_commands;
 pub mod keys;
 pub mod logging;
 pub mod metrics;
+pub mod notify;
 pub mod pages;
 pub mod points;
 pub mod secret;

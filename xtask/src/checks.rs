@@ -19,7 +19,7 @@ pub struct TestArgs {
     rest: Vec<String>,
 }
 
-/// Builds the programs and libfxapi.so, which some tests start or load, starts a PostgreSQL for them, then runs every test. The runner's summary comes
+/// Builds the programs and libfxapi.so, which some tests start or load, starts a PostgreSQL and makes a schemathesis for them, then runs every test. The runner's summary comes
 /// last, because that is where CI looks for it.
 ///
 /// # Errors
@@ -27,6 +27,7 @@ pub struct TestArgs {
 pub fn test(args: &TestArgs) -> Result<(), Failure> {
     need_cc()?;
     packages::need_all()?;
+    let schemathesis = packages::schemathesis()?;
     run(cargo(&["build", "--workspace", "--bins", "--lib"]))?;
     let nextest = on_path("cargo-nextest").is_some();
     let mut tests = if nextest {
@@ -38,7 +39,10 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     };
     let server = Server::start()?;
-    tests.args(&args.rest).env(postgres::VARIABLE, &server.url);
+    tests
+        .args(&args.rest)
+        .env(postgres::VARIABLE, &server.url)
+        .env(packages::SCHEMATHESIS, schemathesis);
     run(tests)
 }
 

@@ -98,6 +98,8 @@ const CALLBACK: Section = Section {
         list("allow_ips", &[], Kind::Address),
         integer("rate", 2_000, 1, 1_000_000, "requests/s"),
         integer("burst", 10_000, 1, 1_000_000, "requests"),
+        integer("address_rate", 1_000, 1, 1_000_000, "requests/s"),
+        integer("address_burst", 5_000, 1, 1_000_000, "requests"),
     ],
 };
 
@@ -114,6 +116,7 @@ const MERCHANT: Section = Section {
             },
         ),
         list("return_origins", &[], Kind::Origin),
+        derived("notify_url", "none", Kind::Url),
     ],
 };
 
@@ -237,8 +240,15 @@ const FLOW: Section = Section {
         flag("refund_includes_surcharge", false),
         integer("refund_window_days", 0, 0, 3_650, "days"),
         flag("require_second_operator", true),
+        flag("accept_payments", true),
         integer("queries_per_s_max", 5, 1, 1_000_000, "queries/s"),
         integer("queries_at_once_max", 8, 1, 1_000, "queries"),
+        text(
+            "requery_minutes",
+            "2 5 10 20 40 60",
+            Kind::Free("whole minutes, each more than the one before"),
+        ),
+        integer("requery_days", 3, 1, 30, "days"),
         integer("challan_days", 7, 1, 365, "days"),
         integer("retention_days", 400, 1, 3_650, "days"),
     ],
@@ -280,6 +290,7 @@ const JOBS: Section = Section {
         wait_ms("requery_ms", 500),
         wait_ms("inbox_ms", 1_000),
         wait_ms("refunds_ms", 1_000),
+        wait_ms("notify_ms", 1_000),
         wait_ms("expiry_ms", 10_000),
         wait_ms("frex_ms", 1_000),
         integer("cleanup_ms", 3_600_000, 1_000, 86_400_000, "ms"),

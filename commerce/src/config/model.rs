@@ -115,6 +115,10 @@ pub struct CallbackSettings {
     pub rate: NonZeroU32,
     /// Callbacks and returns at once.
     pub burst: NonZeroU32,
+    /// Callbacks and returns of one address, per second. The limit of other requests does not count for them.
+    pub address_rate: NonZeroU32,
+    /// Callbacks and returns of one address at once.
+    pub address_burst: NonZeroU32,
 }
 
 /// `[[merchant]]`: whose orders we take.
@@ -125,6 +129,9 @@ pub struct MerchantSettings {
     pub id: String,
     /// Where customers may be sent back to.
     pub return_origins: Vec<String>,
+    /// Where the merchant is told what happened to its orders.
+    #[serde(default)]
+    pub notify_url: Option<String>,
 }
 
 impl HttpSettings {

@@ -15,11 +15,15 @@ use super::App;
 use super::problem::Problem;
 use crate::config::{CallbackSettings, LimitSettings};
 
+/// Where Atom's messages come in.
+const CALLBACK_PATHS: [&str; 2] = ["/v1/callbacks/atom", "/v1/payments/atom/return"];
+
 /// The buckets.
 pub struct Limits {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     keys: DefaultKeyedRateLimiter<String>,
     callbacks: DefaultDirectRateLimiter,
+    callback_addresses: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
     trusted_proxies: Vec<IpAddr>,
 }
@@ -40,6 +44,10 @@ impl Limits {
             addresses: RateLimiter::keyed(quota(limits.address_rate, limits.address_burst)),
             keys: RateLimiter::keyed(quota(limits.key_rate, limits.key_burst)),
             callbacks: RateLimiter::direct(quota(callback.rate, callback.burst)),
+            callback_addresses: RateLimiter::keyed(quota(
+                callback.address_rate,
+                callback.address_burst,
+            )),
             clock: DefaultClock::default(),
             trusted_proxies: trusted_proxies.to_vec(),
         }
@@ -70,6 +78,7 @@ impl Limits {
     /// Forgets addresses and keys whose buckets are full again.
     pub fn forget_idle(&self) {
         self.addresses.retain_recent();
+        self.callback_addresses.retain_recent();
         self.keys.retain_recent();
     }
 
@@ -99,7 +108,12 @@ pub async fn layer(
 ) -> Response {
     let limits = &app.limits;
     let caller = limits.caller(peer.ip().to_canonical(), request.headers());
-    if let Err(until) = limits.addresses.check_key(&caller) {
+    // Atom has few addresses and many messages: what it sends must not wait behind what merchants may.
+    let bucket = match request.uri().path() {
+        path if CALLBACK_PATHS.contains(&path) => &limits.callback_addresses,
+        _ => &limits.addresses,
+    };
+    if let Err(until) = bucket.check_key(&caller) {
         let wait = until.wait_time_from(limits.clock.now());
         let detail = "This address sends too fast";
         return Problem::rate_limited(ceil_s(wait), detail).into_response();
@@ -128,6 +142,8 @@ mod tests {
             allow_ips: Vec::new(),
             rate: n(1),
             burst: n(2),
+            address_rate: n(1),
+            address_burst: n(2),
         };
         let trusted: Vec<IpAddr> = trusted
             .iter()

@@ -13,6 +13,7 @@ use crate::config::{CallbackSettings, HttpSettings};
 use crate::frex::service::Frex;
 use crate::keys::ApiKeys;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::pages::Pages;
 
 pub mod admin;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub pages: Pages,
     /// The deferred-payment worker, where it is enabled.
     pub frex: Option<Frex>,
+    /// Tells merchants.
+    pub notifier: Notifier,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// `[http]`.

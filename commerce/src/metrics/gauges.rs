@@ -20,7 +20,7 @@ const OPEN_ATTEMPTS: &str = "SELECT created_at FROM payment_attempts \
      WHERE outcome IN ('none', 'pending') AND phase NOT IN ('auth_failed', 'abandoned')";
 
 /// How long the oldest thing waits, in seconds: name, meaning, and the time it waits since.
-const LAGS: [(&str, &str, &str); 2] = [
+const LAGS: [(&str, &str, &str); 3] = [
     (
         "requery_lag_seconds",
         "How long the most overdue status query is overdue",
@@ -30,6 +30,11 @@ const LAGS: [(&str, &str, &str); 2] = [
         "inbox_apply_lag_seconds",
         "How long the oldest message waits to be applied",
         "SELECT MIN(received_at) AS n FROM callback_inbox WHERE applied_at IS NULL",
+    ),
+    (
+        "notify_lag_seconds",
+        "How long the oldest event waits that a merchant was told of and has not taken",
+        "SELECT MIN(created_at) AS n FROM outbox WHERE sent_at IS NULL AND tries > 0",
     ),
 ];
 

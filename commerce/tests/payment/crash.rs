@@ -223,14 +223,16 @@ async fn a_crash_at_every_point_on_sqlite() {
     assert!(tried >= POINTS.len(), "{tried}");
 }
 
-/// A crash at every point on PostgreSQL.
+/// A crash at every point, the first and the second time it is reached, on PostgreSQL.
 #[tokio::test]
 async fn a_crash_at_every_point_on_postgres() {
     let mut tried = 0;
     for point in POINTS {
-        let test = common::postgres().await;
-        tried += usize::from(crash_at(&test, point, 1).await);
+        for nth in [1, 2] {
+            let test = common::postgres().await;
+            tried += usize::from(crash_at(&test, point, nth).await);
+        }
     }
     println!("{tried} crashes on PostgreSQL");
-    assert_eq!(tried, POINTS.len());
+    assert!(tried >= POINTS.len(), "{tried}");
 }

@@ -16,6 +16,8 @@ use commerce::atom::wire::sign::CallbackFields;
 use commerce::clock::Clock;
 use commerce::secret::Secret;
 
+use super::desk::{Desk, ListFate, RefundFate};
+
 /// The published dummy values of the acceptance test.
 pub const MERCH_ID: &str = "317157";
 const RESPONSE_KEY: &str = "75AEF0FA1B94B3C10D4F5B268F757F11";
@@ -53,6 +55,8 @@ pub enum AuthFate {
     Refused(Refusal),
     /// No answer, ever.
     Hangs,
+    /// The token is made when the test says so.
+    Waits,
 }
 
 /// What happens to one status call.
@@ -86,12 +90,15 @@ struct State {
     status: VecDeque<StatusFate>,
     numbers: u64,
     queries: usize,
+    desk: Desk,
 }
 
 /// Atom.
 pub struct Gateway {
     state: Mutex<State>,
     clock: Clock,
+    /// Whether a call of AUTH waits to go on.
+    at_auth: tokio::sync::watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -99,6 +106,7 @@ impl Gateway {
         Gateway {
             state: Mutex::default(),
             clock,
+            at_auth: tokio::sync::watch::Sender::new(false),
         }
     }
 
@@ -111,9 +119,38 @@ impl Gateway {
         self.state().auth.extend(fates);
     }
 
+    /// Waits until a call of AUTH waits.
+    pub async fn auth_waits(&self) {
+        let _ = self.at_auth.subscribe().wait_for(|at| *at).await;
+    }
+
+    /// Lets it go on.
+    pub fn auth_goes_on(&self) {
+        self.at_auth.send_replace(false);
+    }
+
     /// What happens to the next status calls.
     pub fn next_status(&self, fates: impl IntoIterator<Item = StatusFate>) {
         self.state().status.extend(fates);
+    }
+
+    /// Reads or changes the refund half.
+    pub fn desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
+        act(&mut self.state().desk)
+    }
+
+    /// What happens to the next refund call of a payment.
+    pub fn next_refund(&self, merch_txn_id: &str, fate: RefundFate) {
+        self.desk(|desk| desk.calls.insert(merch_txn_id.to_owned(), fate));
+    }
+
+    /// What the list of refunds says about the first capture of a payment from now on; `None` for the truth.
+    pub fn list_says(&self, merch_txn_id: &str, fate: Option<ListFate>) {
+        let number = self.ledger()[merch_txn_id].captures[0].clone();
+        self.desk(|desk| match fate {
+            Some(fate) => desk.lists.insert(number, fate),
+            None => desk.lists.remove(&number),
+        });
     }
 
     /// Status calls so far.
@@ -321,6 +358,11 @@ impl Atom for Gateway {
                 });
             }
             Some(AuthFate::Hangs) => std::future::pending().await,
+            Some(AuthFate::Waits) => {
+                self.at_auth.send_replace(true);
+                // The sender lives as long as this Atom.
+                let _ = self.at_auth.subscribe().wait_for(|at| !at).await;
+            }
             Some(AuthFate::LostAfter) | None => {}
         }
         let now = commerce::clock::ist_datetime(self.clock.now_ms());
@@ -379,18 +421,32 @@ impl Atom for Gateway {
         }
     }
 
-    fn refund_mark(&self, _: &RefundRequest) -> Result<RefundMark, CallError> {
-        unreachable!("this Atom is asked for payments only")
+    fn refund_mark(&self, request: &RefundRequest) -> Result<RefundMark, CallError> {
+        Ok(RefundMark {
+            amount_text: rupees(request.total()),
+            digest: format!("{request:?}"),
+        })
     }
 
-    async fn refund(&self, _: &RefundRequest) -> Result<RefundAnswer, CallError> {
-        unreachable!("this Atom is asked for payments only")
+    async fn refund(&self, request: &RefundRequest) -> Result<RefundAnswer, CallError> {
+        let answer = {
+            let now_ms = self.clock.now_ms();
+            let mut state = self.state();
+            let txn = state.txns.get(&request.merch_txn_id);
+            let captured = txn.map_or(0, |txn| txn.amount);
+            state.desk.refund(request, captured, now_ms)
+        };
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
     }
 
     async fn refund_status(
         &self,
-        _: &RefundStatusRequest,
+        request: &RefundStatusRequest,
     ) -> Result<RefundStatusAnswer, CallError> {
-        unreachable!("this Atom is asked for payments only")
+        let now_ms = self.clock.now_ms();
+        self.state().desk.list(&request.atom_txn_id, now_ms)
     }
 }

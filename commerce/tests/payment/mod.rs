@@ -1,8 +1,13 @@
 //! A flow with a stand-in for Atom and a clock moved by hand.
 
 mod crash;
+mod desk;
 mod gateway;
 mod many;
+mod notify;
+mod refund_crash;
+mod refund_unknown;
+mod refunds;
 mod requery;
 mod rules;
 mod tables;
@@ -64,6 +69,14 @@ impl World {
     /// Another process on the same database, at the same Atom, under the same clock.
     pub fn another(&self, store: Store) -> World {
         let settings = FlowSettings::clone(&self.flow.settings);
+        World::build(store, self.gateway.clone(), self.clock.clone(), settings)
+    }
+
+    /// The same process, started again with other settings.
+    pub fn with_settings(&self, test: &TestStore, change: impl FnOnce(&mut FlowSettings)) -> World {
+        let mut settings = FlowSettings::clone(&self.flow.settings);
+        change(&mut settings);
+        let store = test.store.clone();
         World::build(store, self.gateway.clone(), self.clock.clone(), settings)
     }
 
@@ -133,6 +146,66 @@ impl World {
         (order_id, merch_txn_id)
     }
 
+    /// Asks for a refund of an order; of all that is left without an amount.
+    pub async fn refund(&self, order_id: &str, key: &str, body: Value) -> Result<Reply, FlowError> {
+        self.flow
+            .refund(&self.who, order_id, Some(key), body.to_string().as_bytes())
+            .await
+    }
+
+    /// Another person with this process' rights.
+    pub fn operator(&self, name: &str) -> Caller {
+        Caller {
+            merchant_id: String::new(),
+            actor: name.to_owned(),
+            request_id: format!("req_{name}"),
+        }
+    }
+
+    /// Both operators decide the same about an issue.
+    pub async fn both_resolve_issue(&self, id: &str, action: &str) -> Result<Reply, FlowError> {
+        let body = json!({"action": action, "note": "as agreed"}).to_string();
+        let mut last = None;
+        for name in ["op_a", "op_b"] {
+            let who = self.operator(name);
+            let key = format!("{name}-{action}");
+            let reply = self
+                .flow
+                .resolve_issue(&who, id, Some(&key), body.as_bytes())
+                .await?;
+            last = Some(reply);
+        }
+        Ok(last.expect("two have decided"))
+    }
+
+    /// Both operators decide the same about a refund.
+    pub async fn both_resolve_refund(&self, id: &str, action: &str) -> Result<Reply, FlowError> {
+        let body = json!({"action": action, "note": "as agreed"}).to_string();
+        let mut last = None;
+        for name in ["op_a", "op_b"] {
+            let who = self.operator(name);
+            let key = format!("{name}-{action}");
+            let reply = self
+                .flow
+                .resolve_refund(&who, id, Some(&key), body.as_bytes())
+                .await?;
+            last = Some(reply);
+        }
+        Ok(last.expect("two have decided"))
+    }
+
+    /// Ids of open issues of a kind.
+    pub async fn issues_of(&self, kind: &str) -> Vec<String> {
+        let rows = sqlx::query("SELECT id FROM issues WHERE closed_at IS NULL AND kind = $1")
+            .bind(kind)
+            .fetch_all(self.flow.store.pool());
+        rows.await
+            .expect("issues")
+            .iter()
+            .map(|row| row.get("id"))
+            .collect()
+    }
+
     /// Posts a message to the callback address; it must be taken.
     pub async fn call_back(&self, message: &gateway::Message) {
         use commerce::atom::flow::CallbackAnswer;
@@ -185,10 +258,22 @@ impl World {
         row.expect("a count").get("n")
     }
 
+    /// Runs the follow-up of refunds until nothing is due now.
+    pub async fn follow_refunds(&self) {
+        while !self
+            .flow
+            .run_refund_followup_once()
+            .await
+            .expect("the follow-up")
+            .is_idle()
+        {}
+    }
+
     /// Runs every job once.
     pub async fn jobs(&self) {
         self.flow.run_inbox_once().await.expect("the inbox");
         self.flow.run_requery_once().await.expect("the requery");
+        self.follow_refunds().await;
         self.flow.run_expiry_once().await.expect("the expiry");
         self.flow.run_cleanup_once().await.expect("the clean-up");
     }
@@ -201,6 +286,7 @@ impl World {
             let next = sqlx::query(
                 "SELECT MIN(due) AS due FROM (SELECT MIN(next_requery_at) AS due FROM payment_attempts \
                  UNION ALL SELECT MIN(next_try_at) FROM callback_inbox WHERE applied_at IS NULL \
+                 UNION ALL SELECT MIN(next_check_at) FROM refunds \
                  UNION ALL SELECT MIN(expires_at) FROM orders WHERE status = 'pending' AND expires_at > $1) AS t",
             )
             .bind(now)

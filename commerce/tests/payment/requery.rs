@@ -1,9 +1,10 @@
 //! The requery job: lost messages are found, successes confirmed, reversals seen, and nothing is guessed.
 
 use commerce::clock::{DAY_MS, MINUTE_MS};
+use serde_json::json;
 
 use super::World;
-use super::gateway::StatusFate;
+use super::gateway::{AuthFate, StatusFate};
 use crate::common;
 
 /// A lost callback: the order is paid two minutes later, confirmed by the same answer, and checked once more after T+2.
@@ -211,5 +212,66 @@ async fn pace_and_leases() {
         );
         world.clock.advance(1_000);
         assert_eq!(world.flow.run_requery_once().await.expect("runs").asked, 2);
+    }
+}
+
+/// A query that is pulled while AUTH is under way leaves the attempt to its caller: anybody can pull one by posting a
+/// word to the callback address, and must not end a customer's start of a payment by it.
+#[tokio::test]
+async fn a_pull_during_auth() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let order_id = world.order("calling").await;
+        world.gateway.next_auth([AuthFate::Waits]);
+        let starting = tokio::spawn({
+            let (world, order_id) = (world.clone(), order_id.clone());
+            async move { world.start(&order_id, "calling", json!({})).await }
+        });
+        world.gateway.auth_waits().await;
+        let reply = world.flow.requery_now(&order_id).await.expect("queued");
+        assert_eq!(reply.body["queued"], 1);
+        world.flow.run_requery_once().await.expect("runs");
+        assert_eq!(world.gateway.queries(), 0, "{}", test.name());
+        world.gateway.auth_goes_on();
+        let started = starting.await.expect("runs").expect("the token is taken");
+        assert_eq!(started.body["phase"], "user_payment");
+
+        // A caller that is gone is one after his time.
+        let order_id = world.order("gone").await;
+        world.gateway.next_auth([AuthFate::Hangs]);
+        let hung = world.start(&order_id, "gone", json!({}));
+        drop(tokio::time::timeout(std::time::Duration::from_millis(30), hung).await);
+        world.clock.advance(31_000);
+        world.flow.requery_now(&order_id).await.expect("queued");
+        world.flow.run_requery_once().await.expect("runs");
+        assert_eq!(world.gateway.queries(), 1, "{}", test.name());
+        let view = world.view(&order_id).await;
+        assert_eq!(view["attempts"][0]["phase"], "auth_unknown");
+    }
+}
+
+/// The schedule is what the configuration says.
+#[tokio::test]
+async fn a_configured_schedule() {
+    for test in common::stores().await {
+        let world = World::with(&test, |settings| {
+            let minutes = "3 4".to_owned();
+            settings.requery_minutes = minutes.try_into().expect("rising minutes");
+            settings.requery_days = 1;
+        });
+        let (_, merch_txn_id) = world.at_checkout("schedule").await;
+        world.gateway.say(&merch_txn_id, "OTS0551");
+        let mut asked = Vec::new();
+        for minute in 1..=130 {
+            world.clock.advance(MINUTE_MS);
+            if world.flow.run_requery_once().await.expect("runs").asked > 0 {
+                asked.push(minute);
+            }
+        }
+        assert_eq!(asked, [3, 4, 60, 120], "{}", test.name());
+    }
+    for wrong in ["", "0 1", "2 2", "5 3", "1441", "a"] {
+        let read = commerce::atom::flow::Minutes::try_from(wrong.to_owned());
+        assert!(read.is_err(), "{wrong:?}");
     }
 }

@@ -558,3 +558,34 @@ async fn the_list() {
         );
     }
 }
+
+/// In an emergency new payments are stopped; those that are under way, queries and refunds go on.
+#[tokio::test]
+async fn payments_can_be_stopped() {
+    for test in common::stores().await {
+        let before = World::new(&test);
+        let (paid, _) = before.paid("before").await;
+        let (waiting, merch_txn_id) = before.at_checkout("waiting").await;
+        let stopped = before.with_settings(&test, |settings| settings.accept_payments = false);
+        let order_id = stopped.order("after").await;
+        let no = stopped
+            .start(&order_id, "k", json!({}))
+            .await
+            .expect_err("stopped");
+        assert_eq!(
+            (no.code(), no.status(), no.retry_after_s()),
+            ("payments_stopped", 503, Some(60))
+        );
+        let replay = stopped.start(&waiting, "waiting", json!({})).await;
+        assert!(replay.expect("what was begun is known").replayed);
+        stopped.gateway.pay(&merch_txn_id);
+        stopped
+            .call_back(&stopped.gateway.message(&merch_txn_id))
+            .await;
+        assert_eq!(stopped.state(&waiting).await.0, "paid", "{}", test.name());
+        stopped
+            .refund(&paid, "r", json!({}))
+            .await
+            .expect("refunds go on");
+    }
+}

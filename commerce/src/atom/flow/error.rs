@@ -5,6 +5,9 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
+/// When to ask again whether payments are taken, in seconds.
+const STOPPED_RETRY_S: u64 = 60;
+
 /// One field of a body that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
@@ -134,6 +137,9 @@ pub enum FlowError {
         /// The order's.
         currency: String,
     },
+    /// An operator has stopped new payments.
+    #[error("new payments are stopped for the moment; nothing was begun")]
+    PaymentsStopped,
     /// The refund is stored, and could not be sent.
     #[error(
         "the refund {refund_id} is stored, the gateway cannot be reached; it is sent as soon as that is possible"
@@ -210,6 +216,7 @@ impl FlowError {
             FlowError::GatewayRejected { .. } => ("gateway_rejected", 502),
             FlowError::GatewayUnavailable { .. } => ("gateway_unavailable", 503),
             FlowError::GatewayTimeout => ("gateway_timeout", 504),
+            FlowError::PaymentsStopped => ("payments_stopped", 503),
             FlowError::RefundExceedsBalance { .. } => ("refund_exceeds_balance", 422),
             FlowError::PartialNotAllowed => ("partial_not_allowed", 422),
             FlowError::CurrencyMismatch { .. } => ("currency_mismatch", 422),
@@ -240,6 +247,7 @@ impl FlowError {
             | FlowError::TooManyAttempts { retry_after_s, .. }
             | FlowError::GatewayUnavailable { retry_after_s }
             | FlowError::RefundQueued { retry_after_s, .. } => Some((*retry_after_s).max(1)),
+            FlowError::PaymentsStopped => Some(STOPPED_RETRY_S),
             _ => None,
         }
     }

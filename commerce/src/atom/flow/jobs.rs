@@ -74,7 +74,7 @@ impl Flow {
         Ok(true)
     }
 
-    /// Forgets what is kept no longer: idempotency keys, and after the dispute period contact data and raw messages.
+    /// Forgets what is kept no longer: idempotency keys, and after the dispute period contact data, raw messages and news.
     ///
     /// # Errors
     /// The database fails.
@@ -99,6 +99,11 @@ impl Flow {
         .execute(tx.conn())
         .await
         .map_err(StoreError::from)?;
+        sqlx::query("DELETE FROM outbox WHERE created_at < $1")
+            .bind(before_ms)
+            .execute(tx.conn())
+            .await
+            .map_err(StoreError::from)?;
         self.points.reach("cleanup.stored").await;
         tx.commit().await?;
         Ok(CleanupReport {

@@ -40,7 +40,7 @@ pub use order::{ITEMS_MAX, Item, OrderAsk, OrderFilter, payment_status};
 pub use rows::{
     AttemptRow, OrderRow, attempt, attempts_of, find_order, save_attempt, save_order, take_order,
 };
-pub use settings::{Checkout, FailedAttemptPolicy, FlowSettings, MerchantSettings};
+pub use settings::{Checkout, FailedAttemptPolicy, FlowSettings, MerchantSettings, Minutes};
 
 use crate::atom::call::Atom;
 use crate::atom::wire::callback_open::InboundKeys;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::refunds::finding::RemarkTable;
+use crate::clock::MINUTE_MS;
 
 /// What a failed attempt does to its order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,12 @@ pub struct FlowSettings {
     pub require_second_operator: bool,
     /// Status queries in a second, of this process.
     pub queries_per_s_max: u32,
+    /// When an attempt without a result is asked for at first.
+    pub requery_minutes: Minutes,
+    /// Up to when it is asked for, in days.
+    pub requery_days: i64,
+    /// Whether new payments are begun.
+    pub accept_payments: bool,
     /// Status queries at the same time, of this process.
     pub queries_at_once_max: usize,
     /// How long a slip of paper (challan) may wait to be paid, in days.
@@ -61,6 +68,52 @@ pub struct FlowSettings {
     pub retention_days: i64,
     /// The merchants, by id.
     pub merchants: BTreeMap<String, MerchantSettings>,
+}
+
+/// Whole minutes since something happened, each more than the one before: `"2 5 10"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Minutes(Vec<i64>);
+
+impl Default for Minutes {
+    fn default() -> Minutes {
+        Minutes(vec![2, 5, 10, 20, 40, 60])
+    }
+}
+
+impl TryFrom<String> for Minutes {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Minutes, &'static str> {
+        let numbers: Result<Vec<i64>, _> = text.split_whitespace().map(str::parse).collect();
+        let numbers =
+            numbers.map_err(|_| "requery_minutes: only whole numbers, with blanks between them")?;
+        let rising =
+            numbers.first().is_some_and(|first| *first >= 1) && numbers.is_sorted_by(|a, b| a < b);
+        match numbers.last() {
+            Some(last) if rising && *last <= 24 * 60 => Ok(Minutes(numbers)),
+            _ => Err("requery_minutes: from 1 to 1440, each more than the one before"),
+        }
+    }
+}
+
+impl From<Minutes> for String {
+    fn from(minutes: Minutes) -> String {
+        let texts: Vec<String> = minutes.0.iter().map(i64::to_string).collect();
+        texts.join(" ")
+    }
+}
+
+impl Minutes {
+    /// In ms, in their order.
+    pub fn ms(&self) -> impl Iterator<Item = i64> {
+        self.0.iter().map(|minutes| minutes * MINUTE_MS)
+    }
+
+    /// The first, in ms.
+    pub fn first_ms(&self) -> i64 {
+        self.0[0] * MINUTE_MS
+    }
 }
 
 /// One merchant.
@@ -90,6 +143,9 @@ impl Default for FlowSettings {
             refund_remarks: RemarkTable::default(),
             require_second_operator: true,
             queries_per_s_max: 5,
+            requery_minutes: Minutes::default(),
+            requery_days: 3,
+            accept_payments: true,
             queries_at_once_max: 8,
             challan_days: 7,
             retention_days: 400,

@@ -104,7 +104,7 @@ impl Fetch {
                     .acquire_owned()
                     .await
                     .map_err(|error| error.to_string())?;
-                let path = format!("/v1/orders/{id}");
+                let path = format!("/v1/admin/orders/{id}");
                 fetch
                     .get::<Order>(&fetch.gateway, &path, Some(&fetch.operator))
                     .await

@@ -32,6 +32,7 @@ impl Flow {
         supersede: bool,
     ) -> Result<AttemptRow, FlowError> {
         let now_ms = self.clock.now_ms();
+        self.must_accept_payments()?;
         self.must_wait_for_payment(order, now_ms)?;
         let others = rows::attempts_of(tx.conn(), &order.id).await?;
         for other in &others {
@@ -90,7 +91,7 @@ impl Flow {
             auth_at: now_ms,
             auth_in_flight: true,
             auth_error: None,
-            next_requery_at: Some(first_query_ms(now_ms)),
+            next_requery_at: Some(first_query_ms(&self.settings, now_ms)),
             requery_count: 0,
             queried_at: None,
             lease_owner: None,
@@ -120,6 +121,14 @@ impl Flow {
         )
         .await?;
         Ok(attempt)
+    }
+
+    /// Nobody has stopped new payments.
+    pub(super) fn must_accept_payments(&self) -> Result<(), FlowError> {
+        match self.settings.accept_payments {
+            true => Ok(()),
+            false => Err(FlowError::PaymentsStopped),
+        }
     }
 
     /// An order that waits to be paid, and still may.

@@ -132,6 +132,7 @@ impl Flow {
             }
             // It never left us, so the same id may be sent.
             Phase::Initializing => {
+                self.must_accept_payments()?;
                 self.must_wait_for_payment(&order, now_ms)?;
                 if before.auth_calls >= AUTH_CALLS_MAX {
                     let detail =
@@ -141,7 +142,10 @@ impl Flow {
                 after.auth_calls += 1;
                 after.auth_at = now_ms;
                 after.auth_in_flight = true;
-                after.next_requery_at = Some(super::super::requery::first_query_ms(now_ms));
+                after.next_requery_at = Some(super::super::requery::first_query_ms(
+                    &self.settings,
+                    now_ms,
+                ));
                 self.save_step(&mut tx, who, &before, &mut after).await?;
                 tx.commit().await?;
                 Ok(Prepared::Send(Box::new(order), Box::new(after)))

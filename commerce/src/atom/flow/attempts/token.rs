@@ -52,12 +52,13 @@ impl Flow {
                 after.phase = Phase::TokenGenerated;
                 after.atom_token_id = Some(answer.token.expose().to_owned());
                 after.token_at = Some(now_ms);
-                after.next_requery_at = Some(first_query_ms(now_ms));
+                after.next_requery_at = Some(first_query_ms(&self.settings, now_ms));
                 log::info!(
-                    "Token received atomTokenId={} attempt={} orderId={}",
+                    "Token received atomTokenId={} attempt={} orderId={} durationMs={}",
                     answer.token,
                     after.id,
-                    order.id
+                    order.id,
+                    now_ms - before.auth_at
                 );
                 match self.must_wait_for_payment(&order, now_ms) {
                     Ok(()) => {

@@ -18,6 +18,8 @@ use crate::atom::wire::messages::{RefundStatusAnswer, RefundStatusRequest};
 
 /// How many due refunds one run takes.
 pub const FOLLOWUP_BATCH_MAX: i64 = 50;
+/// How long a refund that could not be worked on is left alone.
+const PUT_OFF_MS: i64 = 5 * 60_000;
 
 /// What one run of the job did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct FollowupReport {
     pub looked_up: usize,
     /// Refunds that another process was quicker to take.
     pub lost: usize,
+    /// Refunds that could not be worked on; they are tried again.
+    pub failed: usize,
 }
 
 impl FollowupReport {
@@ -60,26 +64,58 @@ impl Flow {
         let due = rows::due(&mut tx, self.clock.now_ms(), FOLLOWUP_BATCH_MAX).await?;
         drop(tx);
         for refund in due {
-            match refund.state {
-                RefundState::Requested if refund.held.is_none() => {
-                    self.submit(&refund.id, Sending::First).await?;
-                    report.sent += 1;
+            let id = refund.id.clone();
+            match self.follow_up(refund, &mut report).await {
+                Ok(()) => {}
+                Err(FlowError::Store(error)) if error.is_conflict() => report.lost += 1,
+                // The others must not wait for it.
+                Err(error) => {
+                    report.failed += 1;
+                    log::error!("Refund not followed up refund={id} error={error}");
+                    self.put_off(&id).await?;
                 }
-                RefundState::Submitting => {
-                    self.give_up(&refund.id, false).await?;
-                    report.given_up += 1;
-                }
-                RefundState::Unknown | RefundState::Accepted => {
-                    if self.look_up(refund).await? {
-                        report.looked_up += 1;
-                    } else {
-                        report.lost += 1;
-                    }
-                }
-                _ => self.check_no_more(&refund).await?,
             }
         }
         Ok(report)
+    }
+
+    async fn follow_up(
+        &self,
+        refund: RefundRow,
+        report: &mut FollowupReport,
+    ) -> Result<(), FlowError> {
+        match refund.state {
+            RefundState::Requested if refund.held.is_none() => {
+                self.submit(&refund.id, Sending::First).await?;
+                report.sent += 1;
+            }
+            RefundState::Submitting => {
+                self.give_up(&refund.id, false).await?;
+                report.given_up += 1;
+            }
+            RefundState::Unknown | RefundState::Accepted => {
+                if self.look_up(refund).await? {
+                    report.looked_up += 1;
+                } else {
+                    report.lost += 1;
+                }
+            }
+            _ => self.check_no_more(&refund).await?,
+        }
+        Ok(())
+    }
+
+    /// Tries a refund later that could not be worked on. Its row may be what is broken, so nothing else of it is touched.
+    async fn put_off(&self, id: &str) -> Result<(), FlowError> {
+        let now_ms = self.clock.now_ms();
+        sqlx::query("UPDATE refunds SET next_check_at = $1 WHERE id = $2 AND next_check_at <= $3")
+            .bind(now_ms + PUT_OFF_MS)
+            .bind(id)
+            .bind(now_ms)
+            .execute(self.store.pool())
+            .await
+            .map_err(crate::store::StoreError::from)?;
+        Ok(())
     }
 
     /// Makes a refund whose caller is gone unknown. With `at_start` also one whose lease runs: the spec asks for it, and

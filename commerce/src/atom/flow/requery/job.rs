@@ -6,6 +6,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::task::JoinSet;
 
+use super::super::attempts::AUTH_LEASE_MS;
 use super::super::issues::{self, Kind, NewIssue};
 use super::super::rows::{self, AttemptRow};
 use super::super::state::Phase;
@@ -15,8 +16,8 @@ use crate::store::StoreError;
 
 /// Attempts claimed at once. A claim is worked off well within its lease.
 const BATCH_MAX: i64 = 200;
-/// How long a claim keeps others away: longer than a batch of the slowest answers.
-const LEASE_MS: i64 = 10 * 60_000;
+/// How long one query may take with its repeats, as a claim reckons it.
+const QUERY_MS_MAX: i64 = 60_000;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Flow {
         );
         let rows = sqlx::query(AssertSqlSafe(update))
             .bind(&*self.process)
-            .bind(now_ms + LEASE_MS)
+            .bind(now_ms + self.lease_ms(limit))
             .bind(now_ms)
             .bind(limit)
             .fetch_all(tx.conn())
@@ -128,6 +129,14 @@ impl Flow {
         rows.iter()
             .map(|row| Ok(row.try_get("id").map_err(StoreError::from)?))
             .collect()
+    }
+
+    /// How long a claim of so many attempts keeps others away: as long as a batch of the slowest answers takes. What a
+    /// process claimed that died is asked for by another one after that.
+    fn lease_ms(&self, claimed: i64) -> i64 {
+        let at_once = i64::try_from(self.settings.queries_at_once_max.max(1)).unwrap_or(i64::MAX);
+        let rounds = claimed / at_once + 1;
+        rounds * QUERY_MS_MAX
     }
 
     /// Asks for one attempt and writes what is said.
@@ -151,8 +160,8 @@ impl Flow {
         Ok(asked)
     }
 
-    /// The attempt to ask for. One whose AUTH call lost its caller becomes unknown first; one that was never sent is taken
-    /// off the list.
+    /// The attempt to ask for. One whose AUTH call lost its caller becomes unknown first; one whose caller lives is left to
+    /// him; one that was never sent is taken off the list.
     async fn prepare_query(&self, id: &str) -> Result<Option<AttemptRow>, FlowError> {
         let mut conn = self
             .store
@@ -172,20 +181,30 @@ impl Flow {
         let before = rows::attempt(&mut tx, id).await?;
         let before = before.ok_or_else(|| StoreError::broken("payment_attempts", id, "is gone"))?;
         let mut after = before.clone();
-        if before.was_never_sent() {
+        let calling = before.phase == Phase::Initializing && before.auth_in_flight;
+        let calls_until_ms = before.auth_at + AUTH_LEASE_MS;
+        let asked = if before.was_never_sent() {
             after.next_requery_at = None;
+            false
+        } else if calling && now_ms < calls_until_ms {
+            // Somebody pulled the query to now. An answer to AUTH is on its way, and is not to be thrown away.
+            after.next_requery_at = Some(calls_until_ms);
+            false
         } else if before.phase == Phase::Initializing {
             after.phase = Phase::AuthUnknown;
             after.auth_in_flight = false;
             after.auth_error = Some("caller_gone".to_owned());
-        }
+            true
+        } else {
+            true
+        };
         rows::save_attempt(&mut tx, &before, &mut after, now_ms).await?;
-        if after.next_requery_at.is_none() {
+        if !asked {
             self.release(&mut tx, id).await?;
         }
         self.points.reach("requery.given_up").await;
         tx.commit().await?;
-        Ok(after.next_requery_at.is_some().then_some(after))
+        Ok(asked.then_some(after))
     }
 
     /// Nobody could tell up to the last query.

@@ -4,18 +4,14 @@ use super::super::rows::AttemptRow;
 use super::super::settings::FlowSettings;
 use super::super::state::{Outcome, Phase};
 use super::QUERY_GAP_MS;
-use crate::clock::{DAY_MS, HOUR_MS, MINUTE_MS, ist_day_end_ms};
+use crate::clock::{DAY_MS, HOUR_MS, ist_day_end_ms};
 
-/// The first queries, in minutes; then hourly to a day, then daily.
-const FIRST_MINUTES: [i64; 6] = [2, 5, 10, 20, 40, 60];
-/// Up to when an attempt is asked for, in days.
-const LAST_DAYS: i64 = 3;
 /// Up to when the check for a reversal is tried, in days.
 const REVERSAL_LAST_DAYS: i64 = 7;
 
 /// When an attempt that is handed over now is asked for first.
-pub(in crate::atom::flow) fn first_query_ms(now_ms: i64) -> i64 {
-    now_ms + FIRST_MINUTES[0] * MINUTE_MS
+pub(in crate::atom::flow) fn first_query_ms(settings: &FlowSettings, now_ms: i64) -> i64 {
+    now_ms + settings.requery_minutes.first_ms()
 }
 
 /// The next time at which the attempt may be asked for.
@@ -48,7 +44,7 @@ pub(in crate::atom::flow) fn next_query_ms(
 ) -> Option<i64> {
     match attempt.outcome {
         Outcome::Reversed => None,
-        Outcome::Success => after_success(attempt, now_ms),
+        Outcome::Success => after_success(attempt, settings, now_ms),
         Outcome::Failed => after_failure(attempt, settings, now_ms),
         Outcome::None | Outcome::Pending => match attempt.phase {
             Phase::AuthFailed => None,
@@ -58,22 +54,23 @@ pub(in crate::atom::flow) fn next_query_ms(
                 let slip = attempt.sub_channel.as_deref() == Some("NR")
                     || attempt.asked_channel.as_deref() == Some("NR");
                 let days = if slip {
-                    settings.challan_days.max(LAST_DAYS)
+                    settings.challan_days.max(settings.requery_days)
                 } else {
-                    LAST_DAYS
+                    settings.requery_days
                 };
-                slot(attempt.token_at.unwrap_or(attempt.auth_at), now_ms, days)
+                let since = attempt.token_at.unwrap_or(attempt.auth_at);
+                slot(settings, since, now_ms, days)
             }
         },
     }
 }
 
-fn after_success(attempt: &AttemptRow, now_ms: i64) -> Option<i64> {
+fn after_success(attempt: &AttemptRow, settings: &FlowSettings, now_ms: i64) -> Option<i64> {
     let settled = attempt.settled_at.unwrap_or(attempt.created_at);
     if attempt.confirmed_at.is_none() {
         let asked = attempt.queried_at.is_some_and(|queried| queried >= settled);
         return if asked {
-            slot(settled, now_ms, LAST_DAYS)
+            slot(settings, settled, now_ms, settings.requery_days)
         } else {
             Some(soonest_ms(attempt, now_ms))
         };
@@ -100,7 +97,7 @@ fn after_failure(attempt: &AttemptRow, settings: &FlowSettings, now_ms: i64) -> 
         return match () {
             () if now_ms < end => Some(end),
             () if !since(end) => Some(soonest_ms(attempt, now_ms)),
-            () => slot(end, now_ms, LAST_DAYS),
+            () => slot(settings, end, now_ms, settings.requery_days),
         };
     }
     let check = failure_check_ms(attempt);
@@ -108,16 +105,14 @@ fn after_failure(attempt: &AttemptRow, settings: &FlowSettings, now_ms: i64) -> 
         () if attempt.final_at.is_some() => None,
         () if now_ms < check => Some(check),
         () if !since(check) => Some(soonest_ms(attempt, now_ms)),
-        () => slot(check, now_ms, LAST_DAYS),
+        () => slot(settings, check, now_ms, settings.requery_days),
     }
 }
 
-/// The first time of the schedule after `now_ms`.
-fn slot(since_ms: i64, now_ms: i64, days: i64) -> Option<i64> {
-    let first = FIRST_MINUTES
-        .iter()
-        .map(|minutes| since_ms + minutes * MINUTE_MS);
-    if let Some(due) = first.into_iter().find(|due| *due > now_ms) {
+/// The first time of the schedule after `now_ms`: the configured minutes, then hourly to a day, then daily.
+fn slot(settings: &FlowSettings, since_ms: i64, now_ms: i64, days: i64) -> Option<i64> {
+    let mut first = settings.requery_minutes.ms().map(|after| since_ms + after);
+    if let Some(due) = first.find(|due| *due > now_ms) {
         return Some(due);
     }
     let passed = now_ms - since_ms;
@@ -129,13 +124,15 @@ fn slot(since_ms: i64, now_ms: i64, days: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::MINUTE_MS;
 
     /// The schedule is 2, 5, 10, 20, 40, 60 minutes, hourly to a day, daily to T+3, and then ends.
     #[test]
     fn the_schedule() {
-        let mut at = 0;
+        let settings = FlowSettings::default();
+        let (mut at, days) = (0, settings.requery_days);
         let mut due = Vec::new();
-        while let Some(next) = slot(0, at, LAST_DAYS) {
+        while let Some(next) = slot(&settings, 0, at, days) {
             due.push(next);
             at = next;
         }
@@ -143,6 +140,9 @@ mod tests {
         assert_eq!(minutes[..7], [2, 5, 10, 20, 40, 60, 120]);
         assert_eq!(minutes[due.len() - 3..], [24 * 60, 48 * 60, 72 * 60]);
         assert_eq!(due.len(), 6 + 23 + 2);
-        assert_eq!(slot(0, 90 * MINUTE_MS, LAST_DAYS), Some(120 * MINUTE_MS));
+        assert_eq!(
+            slot(&settings, 0, 90 * MINUTE_MS, days),
+            Some(120 * MINUTE_MS)
+        );
     }
 }

@@ -1,0 +1,129 @@
+//! The OpenAPI document against the running service: schemathesis makes requests of every kind from it, good and bad, and
+//! holds every answer against it. The numbers are fixed, so that every run makes the same cases.
+//!
+//! `cargo xtask test` makes the virtual environment in which schemathesis lies and names it in `SEKISHO_TEST_SCHEMATHESIS`.
+
+mod common;
+mod daemon;
+#[path = "whole/stage.rs"]
+mod stage;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use stage::{Commerced, Stage};
+
+const VARIABLE: &str = "SEKISHO_TEST_SCHEMATHESIS";
+/// Cases made up for each operation beside the examples and the edges.
+const CASES: &str = "25";
+/// What decides which.
+const SEED: &str = "20250115";
+
+fn program() -> PathBuf {
+    let made = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/schemathesis/bin/st");
+    let program = std::env::var_os(VARIABLE).map_or(made, PathBuf::from);
+    assert!(
+        program.exists(),
+        "{} is missing: `cargo xtask test` makes it, or set {VARIABLE} to a schemathesis",
+        program.display()
+    );
+    program
+}
+
+/// Ids that exist, so that not every case ends at "not found".
+struct Known {
+    order: String,
+    paid: String,
+    refund: String,
+    issue: String,
+}
+
+async fn known(stage: &Stage, at: &Commerced) -> Known {
+    use sqlx::Row;
+    let order = stage.order(at, "K1").await.expect("an order");
+    let paid = stage.paid(at, "K2").await.expect("an order");
+    let path = format!("/v1/orders/{paid}/refunds");
+    let (_, refund) = stage.post(at, &path, "r", &json!({"amount": 100})).await;
+    stage
+        .only_faults(&json!({"api": "callback", "fault": "amount_changed"}))
+        .await;
+    stage.paid(at, "K3").await;
+    stage.no_faults().await;
+    let issue = sqlx::query("SELECT id FROM issues")
+        .fetch_one(stage.test.store.pool())
+        .await;
+    Known {
+        order,
+        paid,
+        refund: refund["refund_id"].as_str().expect("an id").to_owned(),
+        issue: issue.expect("an issue").get("id"),
+    }
+}
+
+/// How schemathesis is told who may call what, and which ids there are.
+fn settings(stage: &Stage, known: &Known) -> String {
+    let operator = &stage.operators[0];
+    format!(
+        "[headers]\nAuthorization = \"Bearer {}\"\n\n\
+         [parameters]\n\"path.order_id\" = [\"{}\", \"{}\"]\n\"path.refund_id\" = \"{}\"\n\"path.issue_id\" = \"{}\"\n\n\
+         [[operations]]\ninclude-path-regex = \"^/v1/admin\"\nheaders = {{ Authorization = \"Bearer {operator}\" }}\n",
+        stage.merchant, known.order, known.paid, known.refund, known.issue
+    )
+}
+
+async fn conforms(test: common::TestStore) {
+    let name = test.name();
+    // A page of made-up requests is no merchant's traffic.
+    let stage = Stage::new(test, &[("[flow]", "attempts_per_hour_max = 1000")]).await;
+    let at = stage.start(None).expect("it serves");
+    let known = known(&stage, &at).await;
+    let config = stage.dir().join("schemathesis.toml");
+    std::fs::write(&config, settings(&stage, &known)).expect("written");
+    let mut command = Command::new(program());
+    command
+        .current_dir(stage.dir())
+        .arg("--config-file")
+        .arg(&config)
+        .args(["run", &format!("{}/openapi.json", at.url), "--url", &at.url])
+        .args([
+            "--seed",
+            SEED,
+            "--max-examples",
+            CASES,
+            "--workers",
+            "2",
+            "--no-color",
+        ])
+        .args(["--checks", "all", "--generation-database", "none"]);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.expect("it runs").expect("schemathesis runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {said}\n{errors}");
+    println!(
+        "{name}: {}",
+        said.lines().rev().take(25).collect::<Vec<_>>().join("\n")
+    );
+    let broken = stage
+        .log()
+        .lines()
+        .filter(|line| line.contains("broke off"))
+        .count();
+    assert_eq!(broken, 0, "a request ended in a panic");
+    let books = stage.books(&at).await;
+    assert!(books.agree(), "{}", books.shown(20));
+}
+
+/// On SQLite.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_conforms_on_sqlite() {
+    conforms(common::sqlite().await).await;
+}
+
+/// On PostgreSQL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_conforms_on_postgres() {
+    conforms(common::postgres().await).await;
+}

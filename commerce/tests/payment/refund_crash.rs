@@ -1,0 +1,230 @@
+//! A crash at every point of the refund path: the process ends there, another one takes over, and nothing is paid back
+//! twice, lost, or left reserved for ever.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use commerce::atom::flow::refunds::POINTS;
+use serde_json::json;
+use sqlx::Row;
+
+use super::World;
+use super::desk::RefundFate;
+use super::refunds::check_refunds;
+use crate::common::{self, TestStore};
+
+/// Orders of [`life`], and the state in which their only refund ends.
+const ENDS: [(&str, &str); 6] = [
+    ("whole", "processed"),
+    ("lost", "processed"),
+    ("gone", "rejected"),
+    ("unsent", "processed"),
+    ("hung", "processed"),
+    ("late", "processed"),
+];
+
+/// Everything that happens to refunds, with the same keys every time: it can be run again from the start. What requests
+/// answer is not looked at; the books are.
+async fn life(world: &World) {
+    for (reference, _) in ENDS {
+        prepare(world, reference).await;
+    }
+    let orders = by_reference(world).await;
+    for (reference, order_id, merch_txn_id) in &orders {
+        let fate = match reference.as_str() {
+            "lost" => Some(RefundFate::LostAfter),
+            "gone" => Some(RefundFate::LostBefore),
+            "unsent" => Some(RefundFate::NotSent),
+            "hung" => Some(RefundFate::Hangs),
+            "late" | "double" => continue,
+            _ => None,
+        };
+        let sent = format!("refunds WHERE order_id = '{order_id}' AND attempts > 0");
+        if let Some(fate) = fate
+            && world.count(&sent).await == 0
+        {
+            world.gateway.next_refund(merch_txn_id, fate);
+        }
+        let asking = world.refund(order_id, "refund", json!({}));
+        // The one that hangs is given up by its caller, whose process is gone.
+        drop(tokio::time::timeout(Duration::from_millis(40), asking).await);
+    }
+    surplus(world).await;
+    // Another process starts, and finds what the hung call left.
+    drop(world.flow.recover_refunds_at_start().await);
+    for minutes in [1, 4, 10] {
+        world.clock.advance(minutes * 60_000);
+        world.follow_refunds().await;
+    }
+    drop(world.flow.recover_refunds_at_start().await);
+    for (reference, order_id, _) in &orders {
+        let refund = world.view(order_id).await["refunds"][0].clone();
+        if reference == "gone"
+            && let Some(id) = refund["refund_id"].as_str()
+        {
+            drop(world.both_resolve_refund(id, "mark_rejected").await);
+        }
+    }
+    world.until_quiet().await;
+}
+
+/// An order with a confirmed payment; for `late` one that comes after the order was cancelled.
+async fn prepare(world: &World, reference: &str) {
+    let order_id = world.order(reference).await;
+    let Ok(reply) = world.start(&order_id, reference, json!({})).await else {
+        return;
+    };
+    let merch_txn_id = super::text(&reply.body, "merch_txn_id");
+    if reference == "late" {
+        world.clock.advance(16 * 60_000);
+        world.flow.run_requery_once().await.expect("asks");
+        drop(world.flow.cancel(&world.who, &order_id).await);
+    }
+    world.gateway.pay_once(&merch_txn_id);
+    world.call_back(&world.gateway.message(&merch_txn_id)).await;
+    world.flow.run_requery_once().await.expect("asks");
+}
+
+/// A payment that was captured twice, whose surplus two operators give back.
+async fn surplus(world: &World) {
+    prepare(world, "double").await;
+    let orders = by_reference(world).await;
+    let double = orders.iter().find(|order| order.0 == "double");
+    let (_, _, merch_txn_id) = double.expect("it was ordered");
+    if world.gateway.ledger()[merch_txn_id].captures.len() < 2 {
+        world.gateway.pay(merch_txn_id);
+    }
+    let mut second = world.gateway.message(merch_txn_id);
+    second.atom_txn_id = world.gateway.ledger()[merch_txn_id].captures[1].clone();
+    world.call_back(&second).await;
+    for issue in world.issues_of("duplicate_capture").await {
+        drop(world.both_resolve_issue(&issue, "refund_surplus").await);
+    }
+}
+
+/// Reference, order and the attempt that is or was tried.
+async fn by_reference(world: &World) -> Vec<(String, String, String)> {
+    let rows = sqlx::query(
+        "SELECT o.merchant_order_ref, o.id, a.merch_txn_id FROM orders o \
+         JOIN payment_attempts a ON a.order_id = o.id ORDER BY o.created_at, o.id",
+    );
+    let rows = rows
+        .fetch_all(world.flow.store.pool())
+        .await
+        .expect("orders");
+    let read = rows.iter().map(|row| {
+        (
+            row.get("merchant_order_ref"),
+            row.get("id"),
+            row.get("merch_txn_id"),
+        )
+    });
+    read.collect()
+}
+
+async fn check(world: &World, place: &str) {
+    check_refunds(world, place).await;
+    for (reference, end) in ENDS {
+        let what = format!(
+            "refunds r JOIN orders o ON o.id = r.order_id \
+             WHERE o.merchant_order_ref = '{reference}' AND r.state = '{end}'"
+        );
+        assert_eq!(
+            world.count(&what).await,
+            1,
+            "{place}: {reference} is not {end}"
+        );
+    }
+    assert_eq!(world.count("refunds").await, 7, "{place}");
+    assert_eq!(
+        world
+            .count("refunds WHERE surplus = 1 AND state = 'processed'")
+            .await,
+        1,
+        "{place}"
+    );
+    assert_eq!(world.issues().await, Vec::<String>::new(), "{place}");
+    let running = "idempotency_keys WHERE state = 'running' AND route LIKE '%/refunds'";
+    world
+        .flow
+        .recover_refunds_at_start()
+        .await
+        .expect("recovers");
+    assert_eq!(
+        world.count(running).await,
+        0,
+        "{place}: an answer was not stored"
+    );
+}
+
+/// One crash: `false` if the point was not reached for the `nth` time.
+async fn crash_at(test: &TestStore, point: &'static str, nth: u64) -> bool {
+    let place = format!("{} {point}:{nth}", test.name());
+    let first = World::new(test);
+    first.points.arm(point, nth);
+    let running = tokio::spawn({
+        let world = first.clone();
+        async move { life(&world).await }
+    });
+    let reached = tokio::select! {
+        () = first.points.hit() => true,
+        () = async { while !running.is_finished() { tokio::time::sleep(Duration::from_millis(5)).await } } => false,
+    };
+    running.abort();
+    let ended = running.await;
+    assert!(reached || ended.is_ok(), "{place}: {ended:?}");
+    if reached {
+        let second = first.another(test.again().await);
+        second.clock.advance(130_000);
+        second
+            .flow
+            .recover_refunds_at_start()
+            .await
+            .expect("recovers");
+        life(&second).await;
+        check(&second, &place).await;
+    } else {
+        check(&first, &place).await;
+    }
+    reached
+}
+
+/// All points of the table are reached by the life above, and of the refund path no others.
+#[tokio::test]
+async fn every_point_of_refunds_is_in_the_table() {
+    let test = common::sqlite().await;
+    let world = World::new(&test);
+    life(&world).await;
+    check(&world, "no crash").await;
+    let payments: BTreeSet<&str> = commerce::atom::flow::POINTS.iter().copied().collect();
+    let seen: BTreeSet<&str> = world.points.seen().difference(&payments).copied().collect();
+    assert_eq!(seen, POINTS.iter().copied().collect());
+}
+
+/// A crash at every point, the first and the second time it is reached, on SQLite.
+#[tokio::test]
+async fn a_crash_at_every_point_of_refunds_on_sqlite() {
+    let mut tried = 0;
+    for point in POINTS {
+        for nth in [1, 2] {
+            let test = common::sqlite().await;
+            tried += usize::from(crash_at(&test, point, nth).await);
+        }
+    }
+    println!("{tried} crashes on SQLite");
+    assert!(tried >= POINTS.len(), "{tried}");
+}
+
+/// A crash at every point, the first and the second time it is reached, on PostgreSQL.
+#[tokio::test]
+async fn a_crash_at_every_point_of_refunds_on_postgres() {
+    let mut tried = 0;
+    for point in POINTS {
+        for nth in [1, 2] {
+            let test = common::postgres().await;
+            tried += usize::from(crash_at(&test, point, nth).await);
+        }
+    }
+    println!("{tried} crashes on PostgreSQL");
+    assert!(tried >= POINTS.len(), "{tried}");
+}
