@@ -2,8 +2,8 @@
 //!
 //! A turn is one system call; then every completion goes to the pipeline, timers fire, what the durable prefix
 //! released goes to the sockets, and blocks go to the disk. How a turn waits is [`pace`]'s: it sleeps only after it has
-//! polled without finding work for the configured time. It never waits for anything else: segments come from the keeper's thread,
-//! searches of the journal and the log are the control thread's.
+//! polled without finding work for the configured time. It never waits for anything else: segments come from the
+//! keeper's thread, searches of the journal and the log are the control thread's.
 
 mod conn;
 mod journal;

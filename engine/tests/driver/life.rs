@@ -110,3 +110,16 @@ fn bad_settings_are_named() {
         .contains("block_len = 1000")
     );
 }
+
+/// Shows that a gathering turn lets what comes wait for company: its whole time passes, and then everything is there.
+#[test]
+fn a_gathering_turn_takes_its_time() {
+    let mut driver = Driver::new(small()).expect("driver");
+    driver.turn(Wait::Poll).expect("turn");
+    driver.waker().wake();
+    let before = Instant::now();
+    let turn = driver.turn(Wait::Gather(STEP)).expect("turn");
+    assert!(before.elapsed() >= STEP, "{:?}", before.elapsed());
+    assert_eq!(turn.ready, 1);
+    assert!(matches!(driver.next(), Some(Completion::Woken)));
+}
