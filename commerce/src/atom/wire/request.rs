@@ -256,7 +256,9 @@ impl RequestWriter {
             });
             w.object("payDetails", |w| {
                 w.number("atomTxnId", &request.atom_txn_id);
-                w.objects("prodDetails", products, |w, name| w.text("prodName", name));
+                w.objects("prodDetails", products, |w, name| {
+                    w.text("prodName", self.product(name));
+                });
             });
         });
         Ok(w.finish())

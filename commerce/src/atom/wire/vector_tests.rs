@@ -424,3 +424,31 @@ fn displaced_blocks_are_refused() {
     assert_eq!(decode(&hex_text[1..]), Err(DecryptError::Hex));
     assert_eq!(decode(""), Err(DecryptError::Blocks));
 }
+
+/// A line without a product's name is the configured product in every message about refunds: asked for by another name,
+/// Atom would not list it, and we would take it for never sent.
+#[test]
+fn an_unnamed_product_is_the_configured_one() {
+    let writer = writer(Switches::default());
+    let named = RefundStatusRequest {
+        products: vec!["NSE".to_owned()],
+        ..refund_status_request()
+    };
+    let unnamed = RefundStatusRequest {
+        products: vec![String::new()],
+        ..refund_status_request()
+    };
+    let none = RefundStatusRequest {
+        products: Vec::new(),
+        ..refund_status_request()
+    };
+    let text = |request: &RefundStatusRequest| {
+        writer
+            .refund_status(request)
+            .expect("a request")
+            .to_string()
+    };
+    assert!(text(&named).contains(r#""prodName":"NSE""#));
+    assert_eq!(text(&unnamed), text(&named));
+    assert_eq!(text(&none), text(&named));
+}
