@@ -240,24 +240,26 @@ pub async fn run(command: FrexCommand) -> Result<(), String> {
             print(&format!("{joiner_id}: UseFrex {use_frex}"))
         }
         FrexCommand::Check { at } => check(&parts(&at).await?).await,
-        FrexCommand::Reconcile { at } => {
-            let done = parts(&at).await?.reconcile_now().await.map_err(text)?;
-            let bad = done.missing + done.amounts + done.surplus;
-            let asked = format!("{} billed, {} not billed", done.billed, done.unbilled);
-            if bad > 0 {
-                return Err(format!(
-                    "asked about {asked}: {} missing at the agency, {} with another amount, {} billed there and not here. See: commerced frex alerts",
-                    done.missing, done.amounts, done.surplus
-                ));
-            }
-            let no_lookup = if done.no_lookup {
-                "; this agency cannot be asked about orders that are not billed"
-            } else {
-                ""
-            };
-            print(&format!("asked about {asked}: both sides agree{no_lookup}"))
-        }
+        FrexCommand::Reconcile { at } => reconcile(&parts(&at).await?).await,
     }
+}
+
+async fn reconcile(frex: &Frex) -> Result<(), String> {
+    let done = frex.reconcile_now().await.map_err(text)?;
+    let asked = format!("{} billed, {} not billed", done.billed, done.unbilled);
+    if done.missing + done.amounts + done.surplus > 0 {
+        return Err(format!(
+            "asked about {asked}: {} missing at the agency, {} with another amount, {} billed there and not here. \
+             See: commerced frex alerts",
+            done.missing, done.amounts, done.surplus
+        ));
+    }
+    let no_lookup = if done.no_lookup {
+        "; this agency cannot be asked about orders that are not billed"
+    } else {
+        ""
+    };
+    print(&format!("asked about {asked}: both sides agree{no_lookup}"))
 }
 
 async fn order(store: &Store, order_no: &str) -> Result<(), String> {

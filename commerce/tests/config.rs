@@ -226,6 +226,150 @@ fn all_faults_are_told() {
     assert!(lines.is_sorted_by_key(|(line, _)| *line), "{lines:?}");
 }
 
+/// Deferred payment is off and asks for nothing; enabled, it names everything that it needs, each at its line.
+#[test]
+fn deferred_payment_names_what_it_needs() {
+    assert!(parse(SAMPLE).expect("the sample").frex.is_none());
+    let text = SAMPLE.replacen(
+        "#enabled = false\n\n# The id of the",
+        "enabled = true\n\n# The id of the",
+        1,
+    );
+    let problems = parse(&text).err().expect("faults");
+    let keys: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    for key in ["frex.buyer_keys", "frex.agency", "frex.agency.passwords"] {
+        assert!(keys.contains(&key), "{key}: {keys:?}");
+    }
+    let cases = [
+        (
+            "#closed = []",
+            "closed = [\"22:30-6:00\"]",
+            "frex.worker.closed: \"22:30-6:00\" is not a part of the day",
+        ),
+        (
+            "#retry_s = [60, 120, 300, 600, 1800, 3600]",
+            "retry_s = []",
+            "frex.worker.retry_s: expected whole numbers 1..86400 (s)",
+        ),
+        (
+            "#reconcile_hour = 4",
+            "reconcile_hour = 24",
+            "frex.reconcile_hour: 24 is outside 0..23",
+        ),
+        (
+            "#protocol = \"design\"",
+            "protocol = \"desing\"",
+            "frex.agency.protocol: \"desing\" is none of design, np_kakebarai",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let told = problem_of(from, to);
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
+
+/// What is enabled is checked against itself before anything starts.
+#[test]
+fn deferred_payment_is_held_against_itself() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        dir.path().join("k"),
+        "k1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n",
+    )
+    .expect("written");
+    let base: String = SAMPLE
+        .lines()
+        .map(|line| format!("{}\n", line.replace("file:secrets/", "file:")))
+        .collect();
+    for place in [
+        "atom_password",
+        "atom_req_key",
+        "atom_req_salt",
+        "atom_res_key",
+        "atom_res_salt",
+        "atom_req_hash_key",
+        "atom_res_hash_key",
+        "read_token_key",
+        "frex_password",
+    ] {
+        std::fs::write(dir.path().join(place), "made-up-secret-0123456789abcdef").expect("written");
+    }
+    let with = |lines: [&str; 4]| {
+        let tables = ["[frex]", "[frex.worker]", "[frex.agency]", "[frex.notify]"];
+        let own = [
+            "enabled = true\nbuyer_keys = [\"file:k\"]",
+            "",
+            "base_url = \"https://agency.example\"\nshop_code = \"s\"\nterminal_id = \"t\"\npasswords = [\"file:frex_password\"]",
+            "",
+        ];
+        let mut text = base.clone();
+        for ((table, own), lines) in tables.iter().zip(own).zip(lines) {
+            text = text.replacen(
+                &format!("{table}\n"),
+                &format!("{table}\n{own}\n{lines}\n"),
+                1,
+            );
+        }
+        Config::parse(&text, dir.path(), "test.toml")
+    };
+    let good = with([
+        "",
+        "call_items = 7\nclosed = [\"23:00-05:30\"]",
+        "timeout_ms = 12500",
+        "mail_to = [\"a@b.example\"]",
+    ]);
+    let Ok(config) = good else {
+        panic!("{:?}", good.err())
+    };
+    let frex = config.frex.expect("it is enabled");
+    assert_eq!((frex.worker.call_items, frex.agency.items_max), (7, 7));
+    assert_eq!(frex.worker.call_timeout_s, 13, "a started second counts");
+    assert!(frex.worker.closed_at(0) && !frex.worker.closed_at(330));
+    assert!(frex.notify.webhook.is_none() && frex.notify.mail.is_none());
+    let cases = [
+        (
+            ["merchant = \"nobody\"", "", "", ""],
+            "frex.merchant: \"nobody\" is no merchant",
+        ),
+        (
+            ["", "lease_s = 60", "", ""],
+            "frex.worker.lease_s: must be at least 2 x call_timeout_s + 60",
+        ),
+        (
+            ["", "", "connect_timeout_ms = 40000", ""],
+            "timeout_ms must be greater than connect_timeout_ms",
+        ),
+        (
+            ["", "", "", "webhook_url = \"http://hooks.example/x\""],
+            "frex.notify.webhook_url: would be told in the clear",
+        ),
+        (
+            [
+                "",
+                "",
+                "",
+                "smtp_host = \"mail.example\"\nsmtp_tls = \"none\"",
+            ],
+            "frex.notify.smtp_tls: none would send e-mail in the clear",
+        ),
+        (
+            ["", "", "", "smtp_host = \"mail.example\""],
+            "frex.notify.mail_from: is no mail address",
+        ),
+    ];
+    for (lines, expected) in cases {
+        let problems = with(lines).err().unwrap_or_default();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(
+            told.len() == 1 && told[0].contains(expected),
+            "{expected}: {told:?}"
+        );
+    }
+}
+
 /// A file that cannot be read is one problem with a way out.
 #[test]
 fn a_missing_file_is_named() {

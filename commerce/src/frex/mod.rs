@@ -8,7 +8,7 @@
 pub mod agency;
 pub mod alert;
 pub mod decide;
-mod duty;
+pub mod duty;
 pub mod error;
 pub mod health;
 pub mod invariants;
@@ -16,7 +16,7 @@ pub mod key;
 pub mod lease;
 pub mod model;
 pub mod notify;
-mod purge;
+pub mod purge;
 pub mod reconcile;
 pub mod report;
 mod runs;

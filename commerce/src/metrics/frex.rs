@@ -45,7 +45,7 @@ pub struct FrexMetrics {
 }
 
 impl FrexMetrics {
-    /// Metrics with nothing counted. What must be 0 in a sound system is there from the start.
+    /// Metrics with nothing counted.
     pub(super) fn new(registry: &Registry) -> Self {
         let counters = |name, help, labels: &[&str]| {
             register(registry, IntCounterVec::new(Opts::new(name, help), labels))
@@ -93,18 +93,23 @@ impl FrexMetrics {
                 &["channel", "result"],
             ),
         };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// What must be 0 in a sound system is there from the start.
+    fn begin_at_zero(&self) {
         for rule in &RULES {
-            metrics.violations.with_label_values(&[rule.name]);
+            self.violations.with_label_values(&[rule.name]);
         }
         for step in &STEPS {
-            metrics.failures.with_label_values(&[step.name]);
+            self.failures.with_label_values(&[step.name]);
         }
         for (kind, name) in RequestType::NAMES {
             if kind.is_mutation() {
-                metrics.resends.with_label_values(&[name]);
+                self.resends.with_label_values(&[name]);
             }
         }
-        metrics
     }
 }
 

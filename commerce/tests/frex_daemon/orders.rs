@@ -235,3 +235,40 @@ async fn orders_end_in_other_ways() {
     );
     shop.shows_no_buyer("the log", &shop.daemon.log());
 }
+
+/// By the public interface of the agency, which answers at once and knows no look-up, an order comes to its bill all the same; only
+/// the configuration says which interface it is.
+#[tokio::test]
+async fn the_public_interface_bills_too() {
+    let agency = Agency::start();
+    let setup = Setup {
+        agency: "protocol = \"np_kakebarai\"".to_owned(),
+        ..Setup::default()
+    };
+    let shop = Shop::start(&agency, &setup).await;
+    for order_no in ["K1", "K2-R22"] {
+        let mut body = order(order_no, 11_000);
+        // This interface knows buyers by number only.
+        body["buyer"]["np_buyer_id"] = json!("18000000099");
+        let placed = shop
+            .request(Method::POST, "/orders")
+            .header("Idempotency-Key", order_no)
+            .json(&body);
+        assert_eq!(
+            placed.send().await.expect("sent").status(),
+            StatusCode::CREATED
+        );
+    }
+    shop.reaches("K1", "billed").await;
+    shop.reaches("K2-R22", "refused").await;
+    let bills = agency.bills("K1").await;
+    assert_eq!(bills.len(), 1, "{bills:?}");
+    let ledger = agency.ledger().await;
+    let received = ledger["received"].as_array().expect("a list");
+    assert!(
+        received.iter().all(|it| it["public"] == true),
+        "{received:#?}"
+    );
+    let (good, said) = shop.command(&["reconcile"]);
+    assert!(good, "{said}");
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use commerce::store::{Store, StoreSettings};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -225,4 +226,37 @@ async fn the_books_are_compared() {
     let done = shop.admin(Method::POST, &path).send().await.expect("sent");
     assert_eq!(done.status(), StatusCode::OK);
     assert!(shop.list("/alerts").await.is_empty());
+}
+
+/// The daemon holds its tables against the rules by itself: a row that somebody broke is a critical alert and a count, once.
+#[tokio::test]
+async fn a_broken_rule_is_told() {
+    let agency = Agency::start();
+    let setup = Setup {
+        frex: "check_interval_s = 1".to_owned(),
+        ..Setup::default()
+    };
+    let shop = Shop::start(&agency, &setup).await;
+    shop.place("B1", 11_000).await;
+    shop.reaches("B1", "billed").await;
+    let file = shop.daemon.config_file().with_file_name("commerce.db");
+    let url = format!("sqlite:{}", file.display());
+    let store = Store::open(&url, &StoreSettings::default()).await;
+    sqlx::query("UPDATE frex_order SET str_money_input = 'TEMPPAYMENT' WHERE order_no = 'B1'")
+        .execute(store.expect("it opens").pool())
+        .await
+        .expect("broken");
+    let rule = "2_billed_columns";
+    let alert = shop.listed("/alerts", |it| it["request_key"] == rule).await;
+    assert_eq!(
+        (&alert["kind"], &alert["severity"]),
+        (&json!("invariant_violated"), &json!("critical"))
+    );
+    // Another check does not find it anew.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let metrics = shop.metrics().await;
+    for rule in [rule, "3_approved_columns"] {
+        let line = format!("frex_invariant_violations_total{{rule=\"{rule}\"}} 1");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
 }

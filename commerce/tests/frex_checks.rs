@@ -1,0 +1,305 @@
+//! What runs beside the batch: rules that must hold, the worker's health, duties that one process does, and the end of buyer data.
+
+mod common;
+mod frex_support;
+
+use commerce::clock::DAY_MS;
+use commerce::frex::alert::AlertKind;
+use commerce::frex::duty::Duty;
+use commerce::frex::settings::WorkerSettings;
+use commerce::frex::shop::NewOrder;
+use commerce::frex::{health, invariants, lease, purge};
+use commerce::points::Points;
+use commerce::store::Store;
+use frex_support::agency::Manners;
+use frex_support::{MINUTE_MS, START_MS, World, goods, user};
+
+/// A world with one billed order.
+async fn world(store: Store) -> World {
+    let world = World::new(store, 1, Manners::healthy(), WorkerSettings::default()).await;
+    let new = NewOrder {
+        order_no: "C1".into(),
+        joiner_id: "J1".into(),
+        amount: 11_000,
+        goods: goods(11_000),
+        user: user(),
+    };
+    world.shop.place_order(&new).await.expect("placed");
+    for _ in 0..40 {
+        let worker = world.worker(Points::none());
+        worker.run_now("test", &[]).await.expect("it runs");
+        world.clock.advance(10 * MINUTE_MS);
+    }
+    world
+}
+
+async fn execute(store: &Store, sql: &'static str) -> u64 {
+    let done = sqlx::query(sql).execute(store.pool()).await;
+    done.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        .rows_affected()
+}
+
+async fn open_alerts(store: &Store, kind: AlertKind) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM frex_alert WHERE kind = $1 AND resolved_at = 0")
+        .bind(kind.as_str())
+        .fetch_one(store.pool())
+        .await
+        .expect("counted")
+}
+
+/// What breaks each rule; the rows are otherwise those of a billed order.
+const BREAKS: [(&str, &[&str]); 8] = [
+    (
+        "2_billed_columns",
+        &["UPDATE frex_order SET str_order_state = 'ACCEPT'"],
+    ),
+    (
+        "3_approved_columns",
+        &["UPDATE frex_order SET str_money_input = 'TEMPPAYMENT'"],
+    ),
+    (
+        "4_billed_amount",
+        &["UPDATE frex_order SET order_complete_amount = 1"],
+    ),
+    (
+        "5_cancel_refused_is_told",
+        &[
+            "UPDATE frex_order SET str_state = 'DEL'",
+            "UPDATE frex_state_info SET delete_rejected = 1",
+        ],
+    ),
+    (
+        "6_lock_has_owner",
+        &["UPDATE frex_state_info SET result_state = 'UPDATE'"],
+    ),
+    (
+        "7_no_old_sending",
+        &["UPDATE frex_request SET state = 'SENDING', sent_at = 1 WHERE type = 'BILLING_REG'"],
+    ),
+    (
+        "8_accept_no",
+        &["UPDATE frex_request SET accept_no = '' WHERE type = 'BILLING_REG'"],
+    ),
+    (
+        "9_quiet",
+        &[
+            "UPDATE frex_request SET state = 'SKIPPED', done_at = 1",
+            "UPDATE frex_state_info SET billing_state = 'NONE', authorize_state = 'NONE'",
+        ],
+    ),
+];
+
+/// A sound system breaks no rule; each rule finds the row that breaks it and tells it once. On both databases.
+#[tokio::test]
+async fn each_rule_finds_what_breaks_it() {
+    for test in common::stores().await {
+        let world = world(test.store.clone()).await;
+        let settings = WorkerSettings::default();
+        let (store, now) = (&world.shop.store, world.clock.now_ms());
+        let found = invariants::check(store, &settings, now)
+            .await
+            .expect("checked");
+        assert!(
+            found.iter().all(|(_, count)| *count == 0),
+            "{}: {found:?}",
+            test.name()
+        );
+        assert_eq!(found.len(), invariants::RULES.len());
+        for (rule, statements) in BREAKS {
+            // Each breaks the sound rows anew.
+            let kept = keep(store).await;
+            for sql in statements {
+                assert!(execute(store, sql).await > 0, "{sql}");
+            }
+            let count = |found: invariants::Found| {
+                let found = found.into_iter().find(|it| it.0 == rule);
+                found.map(|it| it.1)
+            };
+            let first = invariants::check(store, &settings, now)
+                .await
+                .expect("checked");
+            assert_eq!(count(first), Some(1), "{}: {rule}", test.name());
+            let again = invariants::check(store, &settings, now)
+                .await
+                .expect("checked");
+            assert_eq!(
+                count(again),
+                Some(0),
+                "{}: {rule} is told once",
+                test.name()
+            );
+            put_back(store, kept).await;
+        }
+        assert!(
+            open_alerts(store, AlertKind::InvariantViolated).await == 0,
+            "alerts went with the rows"
+        );
+    }
+}
+
+/// The columns that the breaks touch, by their tables.
+type Kept = (
+    String,
+    String,
+    i64,
+    Vec<(String, String, String, i64, i64)>,
+    (String, String, String, i64),
+);
+
+async fn keep(store: &Store) -> Kept {
+    let order: (String, String, i64) = sqlx::query_as(
+        "SELECT str_order_state, str_money_input, order_complete_amount FROM frex_order",
+    )
+    .fetch_one(store.pool())
+    .await
+    .expect("the order");
+    let requests =
+        sqlx::query_as("SELECT id, state, accept_no, sent_at, done_at FROM frex_request")
+            .fetch_all(store.pool())
+            .await
+            .expect("the requests");
+    let info = sqlx::query_as(
+        "SELECT result_state, billing_state, authorize_state, delete_rejected FROM frex_state_info",
+    )
+    .fetch_one(store.pool())
+    .await
+    .expect("the state");
+    (order.0, order.1, order.2, requests, info)
+}
+
+async fn put_back(store: &Store, kept: Kept) {
+    let (stage, money, amount, requests, info) = kept;
+    sqlx::query("UPDATE frex_order SET str_state = 'REG', str_order_state = $1, str_money_input = $2, order_complete_amount = $3")
+        .bind(stage)
+        .bind(money)
+        .bind(amount)
+        .execute(store.pool())
+        .await
+        .expect("put back");
+    for (id, state, accept_no, sent_at, done_at) in requests {
+        sqlx::query("UPDATE frex_request SET state = $1, accept_no = $2, sent_at = $3, done_at = $4 WHERE id = $5")
+            .bind(state)
+            .bind(accept_no)
+            .bind(sent_at)
+            .bind(done_at)
+            .bind(id)
+            .execute(store.pool())
+            .await
+            .expect("put back");
+    }
+    sqlx::query("UPDATE frex_state_info SET result_state = $1, billing_state = $2, authorize_state = $3, delete_rejected = $4")
+        .bind(info.0)
+        .bind(info.1)
+        .bind(info.2)
+        .bind(info.3)
+        .execute(store.pool())
+        .await
+        .expect("put back");
+    execute(store, "DELETE FROM frex_alert").await;
+}
+
+/// Runs that do not end well for three intervals are told once, not while the worker is paused, and no longer when one ended well.
+#[tokio::test]
+async fn a_silent_worker_is_told() {
+    let test = common::sqlite().await;
+    let world = World::new(
+        test.store.clone(),
+        1,
+        Manners::healthy(),
+        WorkerSettings::default(),
+    )
+    .await;
+    let (store, settings) = (&world.shop.store, WorkerSettings::default());
+    let kind = AlertKind::RunOverdue;
+    let check = |now| health::check(store, &settings, START_MS, now);
+    check(START_MS + 15 * MINUTE_MS).await.expect("checked");
+    assert_eq!(open_alerts(store, kind).await, 0);
+    for _ in 0..2 {
+        check(START_MS + 20 * MINUTE_MS).await.expect("checked");
+        assert_eq!(open_alerts(store, kind).await, 1);
+    }
+    lease::set_paused(store, true, "desk")
+        .await
+        .expect("paused");
+    check(START_MS + 20 * MINUTE_MS).await.expect("checked");
+    assert_eq!(
+        open_alerts(store, kind).await,
+        0,
+        "a paused worker is not late"
+    );
+    lease::set_paused(store, false, "").await.expect("resumed");
+    check(START_MS + 20 * MINUTE_MS).await.expect("checked");
+    assert_eq!(open_alerts(store, kind).await, 1);
+    world.clock.advance(20 * MINUTE_MS);
+    let worker = world.worker(Points::none());
+    worker.run_now("test", &[]).await.expect("it runs");
+    check(world.clock.now_ms() + MINUTE_MS)
+        .await
+        .expect("checked");
+    assert_eq!(open_alerts(store, kind).await, 0);
+}
+
+/// A duty is done by one of two processes that look at the same time; who dies with it is followed by another, and a failure waits
+/// longer each time.
+#[tokio::test]
+async fn a_duty_is_done_by_one() {
+    for test in common::stores().await {
+        let (one, two) = (test.store.clone(), test.again().await);
+        let duty = Duty::Reconcile;
+        let taken = tokio::join!(duty.take(&one, 1_000, 500), duty.take(&two, 1_000, 500));
+        let taken = [taken.0.expect("asked"), taken.1.expect("asked")];
+        assert_eq!(taken.iter().filter(|it| **it).count(), 1, "{}", test.name());
+        assert!(!duty.take(&two, 1_499, 500).await.expect("asked"));
+        assert!(
+            duty.take(&two, 1_500, 500).await.expect("asked"),
+            "its owner is gone"
+        );
+        for wait_ms in [60_000, 600_000, 600_000] {
+            duty.failed(&two, 2_000, &[60, 600], "no answer")
+                .await
+                .expect("noted");
+            assert!(
+                !duty
+                    .take(&two, 2_000 + wait_ms - 1, 0)
+                    .await
+                    .expect("asked")
+            );
+            assert!(duty.take(&two, 2_000 + wait_ms, 0).await.expect("asked"));
+        }
+        duty.done(&one, 5_000_000).await.expect("noted");
+        assert!(!duty.take(&two, 4_999_999, 0).await.expect("asked"));
+    }
+}
+
+/// Buyer data of an order that ended long enough ago goes, and only that; the order stays.
+#[tokio::test]
+async fn buyer_data_has_an_end() {
+    let test = common::sqlite().await;
+    let world = world(test.store.clone()).await;
+    let new = NewOrder {
+        order_no: "C2".into(),
+        joiner_id: "J1".into(),
+        amount: 11_000,
+        goods: goods(11_000),
+        user: user(),
+    };
+    world.shop.place_order(&new).await.expect("placed");
+    let store = &world.shop.store;
+    let now = world.clock.now_ms();
+    assert_eq!(purge::buyer_data(store, 30, now).await.expect("purged"), 0);
+    let later = now + 31 * DAY_MS;
+    assert_eq!(
+        purge::buyer_data(store, 30, later).await.expect("purged"),
+        1
+    );
+    let left: Vec<String> = sqlx::query_scalar("SELECT order_no FROM frex_user_info")
+        .fetch_all(store.pool())
+        .await
+        .expect("read");
+    assert_eq!(left, ["C2"], "an order that has not ended keeps it");
+    let orders: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM frex_order")
+        .fetch_one(store.pool())
+        .await
+        .expect("counted");
+    assert_eq!(orders, 2);
+}
