@@ -207,8 +207,12 @@ impl Browser {
 
     /// Looks at the page as a reviewer does: takes its picture under a name, and finds nothing that a person could stumble over.
     pub async fn look(&self, name: &str) {
-        let faults = self.client.execute(AUDIT, Vec::new()).await;
-        let faults = faults.expect("the page can be looked at");
+        // A page that waits for news may be loading itself again at this moment.
+        let faults = until(name, async || {
+            let faults = self.client.execute(AUDIT, Vec::new()).await;
+            faults.map_err(|error| error.to_string())
+        })
+        .await;
         self.picture(name).await;
         assert_eq!(faults, json!([]), "{name} at {}", self.url().await);
         self.nothing_blocked(name).await;
