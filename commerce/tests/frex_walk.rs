@@ -274,7 +274,7 @@ const ROWS: &[Row] = &[
           to: with(S::Cancel, REFUSED), alert: None,
           also: |pair, requests| closed(pair, CloseReason::RegError) && state_of(requests, "DELETE_REG:0").is_none() },
     Row { no: 6, before: &[Run("OrderReg"), Run("OrderResult"), Edit(AMOUNT_NEW)], from: Some(OPEN), event: &[Run("UpdateReg")], to: with(S::Update, OPEN), alert: None, also: nothing },
-    Row { no: 6, before: &[Agency(Holds), Run("OrderReg"), Run("OrderResult"), Run("AuthorizeResult"), Edit(AMOUNT_NEW)], from: Some(HELD), event: &[Run("UpdateReg")], to: with(S::Update, HELD), alert: None, also: nothing },
+    Row { no: 6, before: &[Agency(Holds), Run("OrderReg"), Run("OrderResult"), Run("AuthorizeResult"), Edit(AMOUNT_NEW)], from: Some(HELD), event: &[Run("UpdateReg")], to: with(S::Update, HELD), alert: Some("hold_needs_data"), also: nothing },
     Row { no: 6, before: &[Run("OrderReg"), Run("OrderResult"), Run("AuthorizeResult"), Edit(AMOUNT_NEW)], from: Some(APPROVED), event: &[Run("UpdateReg")], to: with(S::Update, APPROVED), alert: None,
           also: |_, requests| requests.last().is_some_and(|row| row.amount == AMOUNT_NEW) },
     Row { no: 7, before: TO_CHANGING, from: Some(with(S::Update, APPROVED)), event: &[Run("UpdateResult")], to: OPEN, alert: None,

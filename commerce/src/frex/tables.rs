@@ -21,12 +21,20 @@ fn places(from: usize, count: usize) -> String {
 
 /// Orders with their states, taken until the transaction ends. Numbers of no order are left out.
 pub async fn pairs(tx: &mut Tx, order_nos: &[&str]) -> Result<HashMap<String, Pair>, FrexError> {
-    let lock = match tx.kind() {
-        Kind::Sqlite => "",
-        // The order's row stands for both: every writer takes it first.
-        Kind::Postgres => " ORDER BY o.order_no FOR UPDATE OF o",
-    };
-    read_pairs(tx.conn(), order_nos, lock).await
+    if tx.kind() == Kind::Postgres && !order_nos.is_empty() {
+        // The order's row stands for both: every writer takes it first. It is taken by a statement of its own, because a
+        // statement that waits for a row sees the others as they were before it waited: the state would be an old one.
+        let sql = format!(
+            "SELECT o.order_no FROM frex_order o WHERE o.order_no IN ({}) ORDER BY o.order_no FOR UPDATE",
+            places(1, order_nos.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for order_no in order_nos {
+            query = query.bind(*order_no);
+        }
+        query.fetch_all(tx.conn()).await?;
+    }
+    peek_pairs(tx.conn(), order_nos).await
 }
 
 /// Orders with their states, as they are just now.
@@ -34,19 +42,11 @@ pub async fn peek_pairs(
     conn: &mut AnyConnection,
     order_nos: &[&str],
 ) -> Result<HashMap<String, Pair>, FrexError> {
-    read_pairs(conn, order_nos, "").await
-}
-
-async fn read_pairs(
-    conn: &mut AnyConnection,
-    order_nos: &[&str],
-    end: &str,
-) -> Result<HashMap<String, Pair>, FrexError> {
     if order_nos.is_empty() {
         return Ok(HashMap::new());
     }
     let sql = format!(
-        "SELECT {}, {} FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no WHERE o.order_no IN ({}){end}",
+        "SELECT {}, {} FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no WHERE o.order_no IN ({})",
         Order::COLUMNS,
         StateInfo::COLUMNS,
         places(1, order_nos.len())

@@ -31,7 +31,7 @@ pub fn client(address: &str, timeout_ms: u64) -> DesignClient {
         base_url: format!("http://{address}"),
         shop_code: "shop".into(),
         terminal_id: "terminal".into(),
-        connect_timeout_ms: timeout_ms.min(5_000),
+        connect_timeout_ms: timeout_ms / 2,
         timeout_ms,
         answer_bytes_max: ANSWER_BYTES_MAX,
         ..AgencySettings::default()
