@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use loadgen::atom;
 use loadgen::books::{self, BooksArgs};
 use loadgen::centre::cli::CentreCommand;
+use loadgen::frex;
 use loadgen::run::echo::{self, EchoArgs};
 use loadgen::run::{self, options::RunArgs};
 
@@ -30,6 +31,13 @@ enum Command {
     RunAtom(Box<atom::run::RunAtomArgs>),
     /// Hold commerced's orders and refunds against the ledger of the simulator of Atom
     BooksAtom(atom::books::BooksAtomArgs),
+    /// Put orders into the shop's side of deferred payment, and measure a worker that brings them through all stages
+    RunFrex(Box<frex::run::RunFrexArgs>),
+    /// A worker of deferred payment for `run-frex`, until its standard input ends
+    #[command(hide = true)]
+    FrexWorker(frex::run::worker::FrexWorkerArgs),
+    /// Hold the deferred-payment worker's tables against the ledger of the simulated agency
+    BooksFrex(frex::books::BooksFrexArgs),
     /// Hold the application's book, the journal and the centre's ledger against each other
     Books(BooksArgs),
 }
@@ -42,6 +50,9 @@ fn main() -> ExitCode {
         Command::Echo(args) => echo::main(&args),
         Command::RunAtom(args) => atom::run::main(&args),
         Command::BooksAtom(args) => atom::books::main(&args),
+        Command::RunFrex(args) => frex::run::main(&args),
+        Command::FrexWorker(args) => frex::run::worker::main(&args),
+        Command::BooksFrex(args) => frex::books::main(&args),
         Command::Books(args) => books::main(&args),
     }
 }

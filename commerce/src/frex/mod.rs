@@ -7,6 +7,7 @@
 
 pub mod agency;
 pub mod alert;
+mod batch;
 pub mod decide;
 pub mod duty;
 pub mod error;

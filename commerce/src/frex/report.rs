@@ -61,7 +61,10 @@ impl StepReport {
     /// Whether it did anything at all.
     #[must_use]
     pub fn idle(&self) -> bool {
-        self.selected + self.sent + self.skipped + self.failed == 0 && self.error.is_none()
+        let began = self.selected + self.closed + self.sent;
+        let ended = self.done + self.refused + self.unknown + self.pending + self.skipped;
+        let again = self.back + self.resent + self.failed;
+        began + ended + again == 0 && self.error.is_none()
     }
 }
 

@@ -21,12 +21,20 @@ fn places(from: usize, count: usize) -> String {
 
 /// Orders with their states, taken until the transaction ends. Numbers of no order are left out.
 pub async fn pairs(tx: &mut Tx, order_nos: &[&str]) -> Result<HashMap<String, Pair>, FrexError> {
-    let lock = match tx.kind() {
-        Kind::Sqlite => "",
-        // The order's row stands for both: every writer takes it first.
-        Kind::Postgres => " ORDER BY o.order_no FOR UPDATE OF o",
-    };
-    read_pairs(tx.conn(), order_nos, lock).await
+    if tx.kind() == Kind::Postgres && !order_nos.is_empty() {
+        // The order's row stands for both: every writer takes it first. It is taken by a statement of its own, because a
+        // statement that waits for a row sees the others as they were before it waited: the state would be an old one.
+        let sql = format!(
+            "SELECT o.order_no FROM frex_order o WHERE o.order_no IN ({}) ORDER BY o.order_no FOR UPDATE",
+            places(1, order_nos.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for order_no in order_nos {
+            query = query.bind(*order_no);
+        }
+        query.fetch_all(tx.conn()).await?;
+    }
+    peek_pairs(tx.conn(), order_nos).await
 }
 
 /// Orders with their states, as they are just now.
@@ -34,19 +42,11 @@ pub async fn peek_pairs(
     conn: &mut AnyConnection,
     order_nos: &[&str],
 ) -> Result<HashMap<String, Pair>, FrexError> {
-    read_pairs(conn, order_nos, "").await
-}
-
-async fn read_pairs(
-    conn: &mut AnyConnection,
-    order_nos: &[&str],
-    end: &str,
-) -> Result<HashMap<String, Pair>, FrexError> {
     if order_nos.is_empty() {
         return Ok(HashMap::new());
     }
     let sql = format!(
-        "SELECT {}, {} FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no WHERE o.order_no IN ({}){end}",
+        "SELECT {}, {} FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no WHERE o.order_no IN ({})",
         Order::COLUMNS,
         StateInfo::COLUMNS,
         places(1, order_nos.len())
@@ -249,20 +249,44 @@ pub async fn insert_state(conn: &mut AnyConnection, info: &StateInfo) -> Result<
     Ok(())
 }
 
+/// Holds a change of a state against the state machine.
+///
+/// # Errors
+/// It has no such step, or the agency's number would change.
+pub fn may_change(before: &StateInfo, after: &StateInfo) -> Result<(), FrexError> {
+    let (from, to) = (transitions::quad(before), transitions::quad(after));
+    if transitions::legal(from, to) && (!before.np_set() || before.np == after.np) {
+        return Ok(());
+    }
+    Err(FrexError::Illegal {
+        order_no: before.order_no.clone(),
+        from,
+        to,
+    })
+}
+
+/// Holds a move of a request against 3.2.
+///
+/// # Errors
+/// It has no such move.
+pub fn may_move(before: &Request, after: &Request) -> Result<(), FrexError> {
+    if transitions::may_move(before.state, after.state, before.kind().is_mutation()) {
+        return Ok(());
+    }
+    Err(FrexError::IllegalMove {
+        key: before.key.to_string(),
+        from: before.state.as_str(),
+        to: after.state.as_str(),
+    })
+}
+
 /// Writes a changed state, if the state machine has the step and nobody changed it meanwhile. Returns it as written.
 pub async fn save_state(
     conn: &mut AnyConnection,
     before: &StateInfo,
     after: &StateInfo,
 ) -> Result<StateInfo, FrexError> {
-    let (from, to) = (transitions::quad(before), transitions::quad(after));
-    if !transitions::legal(from, to) || (before.np_set() && before.np != after.np) {
-        return Err(FrexError::Illegal {
-            order_no: before.order_no.clone(),
-            from,
-            to,
-        });
-    }
+    may_change(before, after)?;
     let done = sqlx::query(
         "UPDATE frex_state_info SET np_transaction_id = $1, accept_no = $2, reg_state = $3, result_state = $4, authorize_state = $5, \
          billing_state = $6, billed_amount = $7, rejected_amount = $8, delete_rejected = $9, close_reason = $10, reg_at = $11, \
@@ -320,14 +344,7 @@ pub async fn save_request(
     before: &Request,
     after: &Request,
 ) -> Result<(), FrexError> {
-    if !transitions::may_move(before.state, after.state, before.kind().is_mutation()) {
-        let (from, to) = (before.state.as_str(), after.state.as_str());
-        return Err(FrexError::IllegalMove {
-            key: before.key.to_string(),
-            from,
-            to,
-        });
-    }
+    may_move(before, after)?;
     let done = sqlx::query(
         "UPDATE frex_request SET state = $1, amount = $2, safe_info = $3, payload_digest = $4, response = $5, accept_no = $6, \
          attempt_count = $7, tries = $8, misses = $9, faults = $10, unclear = $11, sent_at = $12, next_attempt_at = $13, last_error = $14, \
@@ -386,33 +403,6 @@ pub struct Detail {
     pub authori_word: &'static str,
     /// Codes.
     pub codes: Vec<String>,
-}
-
-/// Adds a row of `frex_response_detail`.
-pub async fn insert_detail(
-    conn: &mut AnyConnection,
-    request: &Request,
-    detail: &Detail,
-    id: String,
-    now: i64,
-) -> Result<(), FrexError> {
-    sqlx::query(
-        "INSERT INTO frex_response_detail (id, request_key, request_type, accept_no, np_transaction_id, shop_transaction_id, authori_result, \
-         authori_word, codes, received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(id)
-    .bind(request.key.to_string())
-    .bind(request.kind().as_str())
-    .bind(request.accept_no.as_str())
-    .bind(detail.np.as_str())
-    .bind(detail.shop.as_str())
-    .bind(detail.authori_result.as_str())
-    .bind(detail.authori_word)
-    .bind(serde_json::Value::from(detail.codes.clone()).to_string())
-    .bind(now)
-    .execute(&mut *conn)
-    .await?;
-    Ok(())
 }
 
 /// Counts a fault of our code on a request; it stays where it is unless it is given up.

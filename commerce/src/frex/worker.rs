@@ -326,13 +326,22 @@ impl Worker {
         if let Err(error) = run.raise_unguarded(kind, &alert).await {
             log::error!("frex: the alert could not be written: {error}");
         }
+        if kind == AlertKind::LeaseLost {
+            return;
+        }
+        // Nobody needs to wait for the end of a lease that is ours: what is in SENDING becomes UNKNOWN in the next run.
+        let next_run_at = self.parts.clock.now_ms() + ms(self.parts.settings.interval_s);
+        if let Err(error) = lease::release(&self.parts.store, run.fence, next_run_at).await {
+            log::error!("frex: the lease could not be given back: {error}");
+        }
     }
 }
 
 async fn phases(run: &Run<'_>, step: &Step, report: &mut StepReport) -> Result<(), FrexError> {
     for branch in step.select {
         let mut after: Cursor = (-1, String::new());
-        while !run.slice_over(report) {
+        // Half of the slice at most, so that what is written down is sent too.
+        while !run.slice_over(report) && !run.half_over(report) {
             let page = regist::page(run, branch, &after).await?;
             let Some(last) = page.last() else { break };
             after.clone_from(last);
@@ -468,6 +477,11 @@ impl Run<'_> {
             || self.run_slice_over();
         report.cut |= over;
         over
+    }
+
+    /// Whether the first half of a step's time slice is over.
+    fn half_over(&self, report: &StepReport) -> bool {
+        self.now() - report.began_at >= ms(self.settings().step_slice_s) / 2
     }
 
     fn run_slice_over(&self) -> bool {

@@ -39,6 +39,9 @@ impl Rng {
     }
 }
 
+/// The number of the first transaction.
+const FIRST_NP: usize = 18_000_000_001;
+
 /// What the agency does with a billing request for a transaction that it billed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
@@ -451,7 +454,7 @@ impl Inner {
         if reject {
             return String::new();
         }
-        let np = format!("{:011}", 18_000_000_000_u64 + self.entries.len() as u64 + 1);
+        let np = format!("{:011}", FIRST_NP + self.entries.len());
         let word = self.word();
         self.entries.push(Entry {
             shop: item.shop_transaction_id.clone(),
@@ -466,11 +469,14 @@ impl Inner {
         np
     }
 
+    /// Numbers count up from the first, so the place is in the number.
     fn entry(&mut self, np: &str) -> &mut Entry {
-        self.entries
-            .iter_mut()
-            .find(|entry| entry.np == np)
-            .expect("we ask about our own transactions only")
+        let place = np
+            .parse::<usize>()
+            .ok()
+            .and_then(|np| np.checked_sub(FIRST_NP));
+        let entry = place.and_then(|place| self.entries.get_mut(place));
+        entry.expect("we ask about our own transactions only")
     }
 
     fn read_fails(&mut self) -> bool {
@@ -523,13 +529,16 @@ impl Inner {
             Vec::new()
         };
         let ng = (code == "20").then(|| "22".to_owned());
-        answered(Screening {
-            word,
-            authori_result: code.into(),
-            ng,
-            hold,
-            required_date: None,
-        })
+        Outcome::Answered {
+            response: serde_json::json!({ "authoriResult": code, "authoriHold": hold }).to_string(),
+            value: Screening {
+                word,
+                authori_result: code.into(),
+                ng,
+                hold,
+                required_date: None,
+            },
+        }
     }
 
     fn find(&self, query: &LookupQuery) -> Outcome<Lookup> {

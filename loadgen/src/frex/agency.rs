@@ -250,12 +250,18 @@ impl Agency {
             Some((Moment::Acceptance, codes)) => return refused(&codes),
             Some((Moment::Result, codes)) => codes,
             None => {
+                // The buyer is screened again, by the rule of the new amount.
+                let again = self.rules.of(&it.shop_transaction_id, item.amount);
                 it.billed_amount = item.amount;
                 it.updates += 1;
                 it.authori_result = "40".into();
                 it.authori_ng = None;
-                entry.screening.since_ms = now_ms;
-                entry.screening.polls = 0;
+                entry.screening = Screening {
+                    plan: again.screening,
+                    ng: again.ng,
+                    since_ms: now_ms,
+                    polls: 0,
+                };
                 Vec::new()
             }
         };

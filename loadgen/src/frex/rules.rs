@@ -67,7 +67,7 @@ pub struct Refusal {
 pub struct OrderRule {
     /// Order numbers: the number itself, or a part with `*` before or after it. None fits every order.
     pub order: Option<String>,
-    /// Only orders of this amount when they are registered.
+    /// Only orders of this amount when they are registered; for screening also when they are changed.
     pub amount: Option<i64>,
     /// What screening decides.
     pub screening: Plan,

@@ -10,6 +10,7 @@ use super::group::{self, Work};
 use super::outcome::{self, Case, Decision, Heard, Tally};
 use super::table::Step;
 use crate::frex::alert::{self, AlertKind};
+use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::model::{BillingState, Pair, Request, RequestState};
 use crate::frex::tables;
@@ -98,6 +99,7 @@ impl Work for Apply<'_> {
         tx: &mut Tx,
         item: &(Request, Heard),
         loaded: &mut Loaded,
+        batch: &mut Batch,
     ) -> Result<Applied, FrexError> {
         let (request, heard) = item;
         let order_no = &request.key.order_no;
@@ -116,7 +118,7 @@ impl Work for Apply<'_> {
             reg,
         };
         let decision = outcome::decide(case, heard.clone());
-        write(run, tx, case, &decision, &loaded.alerted).await?;
+        write(run, tx, case, &decision, &loaded.alerted, batch).await?;
         let billed = decision
             .sets
             .contains(&super::table::Set::Billing(BillingState::Complete));
@@ -142,12 +144,13 @@ async fn write(
     case: Case<'_>,
     decision: &Decision,
     alerted: &HashSet<(String, String)>,
+    batch: &mut Batch,
 ) -> Result<(), FrexError> {
     let (request, after) = (case.request, &decision.request);
-    tables::save_request(tx.conn(), request, after).await?;
-    write_order(run, tx, case.pair, case.reg, decision).await?;
+    batch.save_request(request, after)?;
+    write_order(run, tx, case, decision, alerted, batch).await?;
     if let Some(detail) = &decision.detail {
-        tables::insert_detail(tx.conn(), after, detail, run.id(), run.now()).await?;
+        batch.insert_detail(run.id(), after, detail, run.now());
     }
     if let (true, Some(reg)) = (decision.fails_reg, case.reg) {
         let failed = Request {
@@ -155,7 +158,7 @@ async fn write(
             last_error: after.last_error.clone(),
             ..reg.clone()
         };
-        tables::save_request(tx.conn(), reg, &failed).await?;
+        batch.save_request(reg, &failed)?;
     }
     let order_no = &request.key.order_no;
     for kind in &decision.resolved {
@@ -187,10 +190,12 @@ async fn write(
 async fn write_order(
     run: &Run<'_>,
     tx: &mut Tx,
-    pair: &Pair,
-    reg: Option<&Request>,
+    case: Case<'_>,
     decision: &Decision,
+    alerted: &HashSet<(String, String)>,
+    batch: &mut Batch,
 ) -> Result<(), FrexError> {
+    let (pair, reg) = (case.pair, case.reg);
     let request = &decision.request;
     let missing = || FrexError::Missing {
         what: "the state",
@@ -211,11 +216,11 @@ async fn write_order(
         after.accept_no.clone_from(&request.accept_no);
     }
     if after != before {
-        tables::save_state(tx.conn(), before, after).await?;
+        batch.save_state(before, after)?;
     }
     if changed.order != pair.order {
         let (old, new) = (&pair.order, &changed.order);
-        tables::save_order(tx.conn(), new).await?;
+        batch.save_order(new);
         log::info!(
             "frex: order {}: strState {} -> {}, strOrderState {} -> {}, strMoneyInput {} -> {}, because of {}",
             new.order_no,
@@ -231,7 +236,9 @@ async fn write_order(
     if drop_screening {
         tables::drop_screening(tx.conn(), &request.key.order_no, &request.id, run.now()).await?;
         for kind in [AlertKind::DelayOverdue, AlertKind::HoldNeedsData] {
-            alert::resolve(tx.conn(), kind, &request.key.order_no, "worker", run.now()).await?;
+            if alerted.contains(&(request.key.order_no.clone(), kind.as_str().to_owned())) {
+                alert::resolve(tx.conn(), kind, &request.key.order_no, "worker", run.now()).await?;
+            }
         }
     }
     Ok(())

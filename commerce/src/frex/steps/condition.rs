@@ -18,7 +18,7 @@ pub enum Term {
     FrexOrder,
     /// There is no `FrexStateInfo` row.
     NoState,
-    /// Buyer data is there and was not found wrong.
+    /// Buyer data was not found wrong or missing before.
     BuyerValid,
     /// `regState` is this.
     Reg(RegState),
@@ -66,7 +66,7 @@ impl Term {
             Self::Order(state) => format!("o.str_state = '{state}'"),
             Self::FrexOrder => format!("o.str_pay_type = '{PAY_TYPE}' AND o.str_money_input = '{}'", MoneyInput::SbPayment),
             Self::NoState => "NOT EXISTS (SELECT 1 FROM frex_state_info s WHERE s.order_no = o.order_no)".into(),
-            Self::BuyerValid => "EXISTS (SELECT 1 FROM frex_user_info u WHERE u.order_no = o.order_no AND u.valid = 1)".into(),
+            Self::BuyerValid => "NOT EXISTS (SELECT 1 FROM frex_user_info u WHERE u.order_no = o.order_no AND u.valid = 0)".into(),
             Self::Reg(state) => format!("s.reg_state = '{state}'"),
             Self::Result(state) => format!("s.result_state = '{state}'"),
             Self::Authorize(states) => one_of("s.authorize_state", states.iter().map(|state| state.as_str())),

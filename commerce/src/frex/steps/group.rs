@@ -1,6 +1,6 @@
 //! Many items, few commits: how a phase works through its items.
 //!
-//! Each item is whole or not at all. As long as nothing goes wrong, several items share one transaction; if anything does,
+//! Each item is whole or not at all. As long as nothing goes wrong, several items share one transaction and its statements; if anything does,
 //! the group is rolled back and each item has a transaction of its own, so that a bad one (an error or a panic of our code)
 //! holds up none of the others. The lease's number is held in each transaction.
 
@@ -12,6 +12,7 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 
+use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::lease;
 use crate::frex::worker::Run;
@@ -19,7 +20,7 @@ use crate::store::Tx;
 
 /// What a phase does with its items.
 #[async_trait]
-pub trait Work: Sync {
+pub(crate) trait Work: Sync {
     /// An item.
     type Item: Sync;
     /// What is read once for a group.
@@ -35,13 +36,14 @@ pub trait Work: Sync {
         items: &[Self::Item],
     ) -> Result<Self::Loaded, FrexError>;
 
-    /// Does one item.
+    /// Does one item. What it writes to orders, states and requests goes into the batch.
     async fn one(
         &self,
         run: &Run<'_>,
         tx: &mut Tx,
         item: &Self::Item,
         loaded: &mut Self::Loaded,
+        batch: &mut Batch,
     ) -> Result<Self::Out, FrexError>;
 
     /// Crash points before and after the commit.
@@ -52,7 +54,7 @@ pub trait Work: Sync {
 ///
 /// # Errors
 /// The database is gone or the lease is lost: no item can be done.
-pub async fn all<W: Work>(
+pub(crate) async fn all<W: Work>(
     run: &Run<'_>,
     work: &W,
     items: &[W::Item],
@@ -88,10 +90,15 @@ async fn group_of<W: Work>(
     let mut tx = run.begin().await?;
     lease::guard(&mut tx, run.fence).await?;
     let mut loaded = work.load(run, &mut tx, items).await?;
+    let mut batch = Batch::default();
     let mut outs = Vec::with_capacity(items.len());
     for item in items {
-        outs.push(work.one(run, &mut tx, item, &mut loaded).await?);
+        outs.push(
+            work.one(run, &mut tx, item, &mut loaded, &mut batch)
+                .await?,
+        );
     }
+    batch.flush(tx.conn()).await?;
     let (before, after) = work.points();
     run.reach(before).await;
     tx.commit().await?;

@@ -10,6 +10,7 @@ use super::group::{self, Work};
 use super::payload::{self, Payload};
 use super::table::{Gone, Step};
 use crate::frex::alert::{self, AlertKind};
+use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::key::RequestType;
 use crate::frex::model::{Pair, Request, RequestState};
@@ -68,11 +69,12 @@ async fn skip(
     gone: &Gone,
     pair: &Pair,
     request: &Request,
+    batch: &mut Batch,
 ) -> Result<(), FrexError> {
     let mut after = request.clone();
     after.state = RequestState::Skipped;
     after.done_at = run.now();
-    tables::save_request(tx.conn(), request, &after).await?;
+    batch.save_request(request, &after)?;
     if let (false, Some(before)) = (gone.set.is_empty(), &pair.info) {
         let mut changed = pair.clone();
         effect::apply(
@@ -83,12 +85,7 @@ async fn skip(
                 ..Facts::default()
             },
         );
-        tables::save_state(
-            tx.conn(),
-            before,
-            changed.info.as_ref().expect("it was there"),
-        )
-        .await?;
+        batch.save_state(before, changed.info.as_ref().expect("it was there"))?;
     }
     for kind in [
         AlertKind::StandbyOverdue,
@@ -146,13 +143,14 @@ impl Work for Mark<'_> {
         tx: &mut Tx,
         request: &Request,
         loaded: &mut Loaded,
+        batch: &mut Batch,
     ) -> Result<Option<Marked>, FrexError> {
         let pair = loaded
             .pairs
             .get(&request.key.order_no)
             .ok_or_else(|| missing(request))?;
         if let Some(gone) = gone(run, self.step, pair) {
-            skip(run, tx, gone, pair, request).await?;
+            skip(run, tx, gone, pair, request, batch).await?;
             return Ok(None);
         }
         let (payload, mut marked) =
@@ -160,7 +158,7 @@ impl Work for Mark<'_> {
         marked.state = RequestState::Sending;
         marked.attempt_count += 1;
         marked.sent_at = run.now();
-        tables::save_request(tx.conn(), request, &marked).await?;
+        batch.save_request(request, &marked)?;
         log::debug!("frex: {} {} -> SENDING", request.key, request.state);
         Ok(Some((marked, payload)))
     }
@@ -195,6 +193,7 @@ impl Work for Drop<'_> {
         tx: &mut Tx,
         request: &Request,
         loaded: &mut Self::Loaded,
+        batch: &mut Batch,
     ) -> Result<bool, FrexError> {
         let pair = loaded
             .get(&request.key.order_no)
@@ -202,7 +201,7 @@ impl Work for Drop<'_> {
         let Some(gone) = gone(run, self.step, pair) else {
             return Ok(false);
         };
-        skip(run, tx, gone, pair, request).await?;
+        skip(run, tx, gone, pair, request, batch).await?;
         Ok(true)
     }
 

@@ -107,6 +107,13 @@ pub fn delay_ms(settings: &WorkerSettings, request: &Request, tries: i64) -> i64
     base + base * spread / 100 * percent / 100
 }
 
+/// Whether a stored screening answer names hold codes.
+fn asks_for_data(response: &str) -> bool {
+    let answer: Option<serde_json::Value> = serde_json::from_str(response).ok();
+    let codes = answer.and_then(|answer| answer.get("authoriHold")?.as_array().map(Vec::len));
+    codes.is_some_and(|codes| codes > 0)
+}
+
 fn short(text: &str) -> String {
     text.chars().take(ERROR_CHARS_MAX).collect()
 }
@@ -659,18 +666,22 @@ impl<'a> Case<'a> {
                     .info
                     .as_ref()
                     .is_some_and(|info| info.authorize == AuthorizeState::Delay);
+                // Once, whether the agency asks for data at the beginning of the hold or later.
+                let asked_before = held_before && asks_for_data(&self.request.response);
                 if !held_before {
                     decision.sets = table::SCREENING_HELD.into();
+                }
+                if !held_before || (!value.hold.is_empty() && !asked_before) {
                     decision.detail = Some(detail("held"));
-                    if !value.hold.is_empty() {
-                        let until = value.required_date.as_deref().unwrap_or("no date given");
-                        let alert = Alert::of(
-                            &self.request.key,
-                            &value.hold,
-                            format!("the agency asks for data until: {}", short(until)),
-                        );
-                        decision.alerts.push((AlertKind::HoldNeedsData, alert));
-                    }
+                }
+                if !value.hold.is_empty() && !asked_before {
+                    let until = value.required_date.as_deref().unwrap_or("no date given");
+                    let alert = Alert::of(
+                        &self.request.key,
+                        &value.hold,
+                        format!("the agency asks for data until: {}", short(until)),
+                    );
+                    decision.alerts.push((AlertKind::HoldNeedsData, alert));
                 }
                 decision
             }

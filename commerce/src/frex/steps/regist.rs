@@ -12,6 +12,7 @@ use super::payload;
 use super::table::{Branch, Step};
 use crate::frex::agency::limits;
 use crate::frex::alert::{self, Alert, AlertKind};
+use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::key::{RequestKey, RequestType};
 use crate::frex::model::{Order, Pair, Request, StateInfo};
@@ -154,6 +155,7 @@ impl Work for Intent<'_> {
         tx: &mut Tx,
         item: &Cursor,
         loaded: &mut Loaded,
+        batch: &mut Batch,
     ) -> Result<Registered, FrexError> {
         let order_no = item.1.as_str();
         let none = Latest::new();
@@ -169,7 +171,7 @@ impl Work for Intent<'_> {
         {
             return Ok(Registered::Passed);
         }
-        self.write(run, tx, pair, latest).await
+        self.write(run, tx, pair, latest, batch).await
     }
 
     fn points(&self) -> (&'static str, &'static str) {
@@ -184,10 +186,11 @@ impl Intent<'_> {
         tx: &mut Tx,
         pair: &Pair,
         latest: &Latest,
+        batch: &mut Batch,
     ) -> Result<Registered, FrexError> {
         let order_no = &pair.order.order_no;
         match &pair.info {
-            None => tables::insert_state(tx.conn(), &StateInfo::new(&pair.order)).await?,
+            None => batch.insert_state(StateInfo::new(&pair.order)),
             Some(before) if !self.branch.set.is_empty() => {
                 let mut changed = pair.clone();
                 effect::apply(
@@ -199,7 +202,7 @@ impl Intent<'_> {
                     },
                 );
                 let after = changed.info.as_ref().expect("it was there");
-                tables::save_state(tx.conn(), before, after).await?;
+                batch.save_state(before, after)?;
             }
             Some(_) => {}
         }
@@ -214,8 +217,7 @@ impl Intent<'_> {
             .await?;
             return Ok(Registered::Closed);
         }
-        let request = self.request(run, order_no, latest);
-        tables::insert_request(tx.conn(), &request).await?;
+        batch.insert_request(self.request(run, order_no, latest));
         Ok(Registered::Asked)
     }
 
@@ -247,20 +249,30 @@ async fn buyer_is_sound(
     order: &Order,
     sealed: Option<&String>,
 ) -> Result<bool, FrexError> {
-    let user = payload::user_info(run.vault(), &order.order_no, sealed)?;
-    let goods = payload::goods(order)?;
-    let checked = limits::buyer(&user.buyer)
-        .and_then(|()| limits::delivery(&user.delivery))
-        .and_then(|()| {
-            limits::goods(
-                order.amount,
-                &goods.transaction_details,
-                &goods.tax_rate_summaries,
-            )
-        });
-    let Err(problem) = checked else {
-        return Ok(true);
+    let problem = match sealed.filter(|text| !text.is_empty()) {
+        None => "there is no buyer data".to_owned(),
+        Some(_) => {
+            let user = payload::user_info(run.vault(), &order.order_no, sealed)?;
+            let goods = payload::goods(order)?;
+            let checked = limits::buyer(&user.buyer)
+                .and_then(|()| limits::delivery(&user.delivery))
+                .and_then(|()| {
+                    limits::goods(
+                        order.amount,
+                        &goods.transaction_details,
+                        &goods.tax_rate_summaries,
+                    )
+                });
+            match checked {
+                Ok(()) => return Ok(true),
+                Err(problem) => problem.to_string(),
+            }
+        }
     };
+    if sealed.is_none() {
+        // A place for what the shop will give, and the sign that it was asked for.
+        tables::insert_buyer(tx.conn(), &order.order_no, "", run.now()).await?;
+    }
     tables::save_buyer(tx.conn(), &order.order_no, None, false, run.now()).await?;
     let alert = Alert::of_order(
         &order.order_no,

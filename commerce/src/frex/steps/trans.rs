@@ -161,9 +161,6 @@ async fn mutations(
     page: Vec<Request>,
     report: &mut StepReport,
 ) -> Result<bool, FrexError> {
-    if run.closed_hours() {
-        return Ok(false);
-    }
     let (unknown, standby): (Vec<Request>, Vec<Request>) = page
         .into_iter()
         .partition(|row| row.state == RequestState::Unknown);
@@ -171,6 +168,10 @@ async fn mutations(
         if !look_up(run, step, chunk, report).await? {
             return Ok(false);
         }
+    }
+    // In the agency's closing hours nothing is sent; look-ups only read, and go on, on the pages to come too.
+    if run.closed_hours() {
+        return Ok(true);
     }
     for chunk in standby.chunks(chunk_size(run)) {
         if run.stopped() || run.slice_over(report) || !send(run, step, chunk, report).await? {
