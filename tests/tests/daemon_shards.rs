@@ -2,7 +2,7 @@
 
 use client::ClientError;
 use codec::link::message::TransactionState::{Cancelled, Delivered};
-use codec::link::message::{VERSION, Welcome};
+use codec::link::message::{Order, VERSION, Welcome};
 use codec::link::{Head, Kind, rc};
 use tests::daemon::{
     App, Daemon, Payment, Plan, RawLink, app_entry, assert_books_agree, hello, until,
@@ -114,4 +114,41 @@ fn both_shards_recover() {
     daemon.terminate();
     assert_eq!(daemon.wait_end().code(), Some(0));
     assert_books_agree(&plan, &centre, book);
+}
+
+/// FX_CtrlShutdown speaks for the shard of its line: as long as a line of that shard is signed on it is refused, and no
+/// shard does anything; once it is accepted, the other shard signs off and stops in order as well.
+#[test]
+fn a_shutdown_is_refused_or_ends_both_shards() {
+    let plan = plan("shard-shutdown");
+    let mut daemon = Daemon::start(&plan);
+    let _centre = plan.centre();
+    let mut apps: Vec<App> = plan
+        .lines
+        .iter()
+        .map(|line| App::connect_to(&plan.endpoint(), &line.name))
+        .collect();
+    apps.iter_mut().for_each(App::wait_open);
+    let open = |apps: &mut [App]| -> Vec<bool> {
+        apps.iter_mut()
+            .map(|app| app.status().signed_on())
+            .collect()
+    };
+    // Lines 1 and 3 are on shard 0; one of them signed off is not enough.
+    apps[0].session.control(Order::Disconnect, 0).expect("0810");
+    let refused = apps[0].session.control(Order::Shutdown, 0);
+    assert_eq!(
+        refused.expect_err("line 3 is on").rc(),
+        rc::PKG_IS_NOT_SIGNOFF
+    );
+    assert_eq!(open(&mut apps), [false, true, true], "nothing has happened");
+    assert!(daemon.runs());
+    apps[2].session.control(Order::Disconnect, 0).expect("0810");
+    assert_eq!(open(&mut apps), [false, true, false]);
+    apps[0].session.control(Order::Shutdown, 0).expect("taken");
+    assert_eq!(
+        daemon.wait_end().code(),
+        Some(0),
+        "both shards stop in order"
+    );
 }

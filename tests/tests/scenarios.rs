@@ -748,3 +748,16 @@ fn a_cancel_reaches_back_three_cut_dates() {
         assert_eq!(sent, usize::from(code.is_none()), "8910 after {days} days");
     }
 }
+
+/// A line that waited for its second session and signed on when it came has no timer left that would sign it on again
+/// after an operator has signed it off.
+#[test]
+fn a_sign_off_is_not_undone_by_an_old_timer() {
+    let mut stage = Stage::open(Plan::quiet(4, 2));
+    stage.order(Order::Disconnect);
+    let (_, request) = stage.next();
+    assert_eq!(&request[43..47], b"0720");
+    stage.say(&with_type(&request, 810));
+    stage.wait(200);
+    stage.expect_nothing();
+}

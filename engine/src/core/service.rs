@@ -237,6 +237,7 @@ impl Core {
         if !matches!(state.service, Service::Closed | Service::Failed) {
             self.hold_all(line, Cause::NotOpen, out);
         }
+        self.stop_sign_on_timer(line);
         self.set_service(line, Service::Starting, out);
         self.control(line, GatewayControl::SignOn, company, out);
         self.arm_control_timer(line, t34_ns);
@@ -298,6 +299,12 @@ impl Core {
         self.line(line).sign_on_timer = timer;
     }
 
+    /// No sign-on by itself is due any more: one is under way, or service is open. A timer of before must not undo a sign-off.
+    fn stop_sign_on_timer(&mut self, line: LineNo) {
+        let timer = std::mem::replace(&mut self.line(line).sign_on_timer, TimerId::NONE);
+        self.wheel.cancel(timer);
+    }
+
     /// t36: sign on with the sessions that are there.
     pub(super) fn sign_on_timer<O: Output>(&mut self, line: LineNo, out: &mut O) {
         if matches!(self.line(line).service, Service::Closed | Service::Failed)
@@ -326,6 +333,7 @@ impl Core {
     /// Service is open: held messages go out, then business is taken (spec/cafis.md 5.2.3, 5.2.4).
     pub(super) fn opened<O: Output>(&mut self, line: LineNo, out: &mut O) {
         self.stop_control_timer(line);
+        self.stop_sign_on_timer(line);
         let opened_ns = self.now.mono_ns;
         self.line(line).opened_ns = opened_ns;
         self.set_service(line, Service::HeldSend, out);
