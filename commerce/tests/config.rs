@@ -38,7 +38,7 @@ fn shows_default(line: &str) -> bool {
 /// of the table.
 #[test]
 fn sample_shows_the_defaults() {
-    let problems = |text| parse(text).err().unwrap_or_default();
+    let problems = |text: &str| parse(text).err().unwrap_or_default();
     assert!(problems(SAMPLE).is_empty(), "{:?}", problems(SAMPLE));
     let lines = SAMPLE.lines().map(|line| match shows_default(line) {
         true => &line[1..],

@@ -115,6 +115,7 @@ impl Stage {
             &Options {
                 atom: self.sim_url.clone(),
                 more: lines,
+                ..Options::default()
             },
         );
         // Each call goes to a port of its own, which can refuse connections, and the keys before the present ones are known.

@@ -118,7 +118,9 @@ fn each_break_is_named() {
         it
     };
     let order = |at: usize, name: &str| format!("/orders/{at}/{name}");
-    let cases: Vec<(&str, Vec<(String, Value)>, &[u8])> = vec![
+    /// What is wrong, the changes that make it so, and the rules that must see it.
+    type Case = (&'static str, Vec<(String, Value)>, &'static [u8]);
+    let cases: Vec<Case> = vec![
         (
             "billed twice",
             vec![(
