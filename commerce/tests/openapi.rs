@@ -17,7 +17,13 @@ use stage::{Commerced, Stage};
 
 const VARIABLE: &str = "SEKISHO_TEST_SCHEMATHESIS";
 /// Cases made up for each operation beside the examples and the edges.
-const CASES: &str = "25";
+const CASES: &str = "10";
+/// What is held against the document. Not among them: that whatever fits the schemas is taken, and whatever does not is
+/// refused by 400. A schema cannot say which amounts, origins and cursors are ours, and the return address answers any
+/// browser alike.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+     response_headers_conformance,response_schema_conformance,missing_required_header,\
+     unsupported_method,allow_header_conformance,ignored_auth";
 /// What decides which.
 const SEED: &str = "20250115";
 
@@ -96,7 +102,7 @@ async fn conforms(test: common::TestStore) {
             "2",
             "--no-color",
         ])
-        .args(["--checks", "all", "--generation-database", "none"]);
+        .args(["--checks", CHECKS, "--generation-database", "none"]);
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = output.await.expect("it runs").expect("schemathesis runs");
     let said = String::from_utf8_lossy(&output.stdout);

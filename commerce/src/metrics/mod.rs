@@ -104,13 +104,7 @@ impl Metrics {
                 &["api", "class"],
             ),
             retries: counters("retries_total", "Calls to Atom made again", &["api"]),
-            circuit: register(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("circuit_state", "0 closed, 1 half open, 2 open"),
-                    &["api"],
-                ),
-            ),
+            circuit: circuits(&registry),
             callbacks: counters(
                 "callbacks_total",
                 "Callbacks and returns by what became of them",
@@ -329,6 +323,18 @@ impl CallObserver for Metrics {
             .with_label_values(&[api.name()])
             .set(state.gauge());
     }
+}
+
+/// The state of each circuit, closed as they begin: an alert on one that never moved needs its line too.
+fn circuits(registry: &Registry) -> IntGaugeVec {
+    let options = Opts::new("circuit_state", "0 closed, 1 half open, 2 open");
+    let circuits = register(registry, IntGaugeVec::new(options, &["api"]));
+    for api in Api::ALL {
+        circuits
+            .with_label_values(&[api.name()])
+            .set(CircuitState::Closed.gauge());
+    }
+    circuits
 }
 
 /// Registers a metric that was made from constants of this module.

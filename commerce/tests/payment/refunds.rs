@@ -457,6 +457,7 @@ async fn late_captures_go_back() {
                 .cancel(&world.who, &order_id)
                 .await
                 .expect("cancelled");
+            world.clock.advance(1_000);
             world.gateway.pay(&merch_txn_id);
             world.call_back(&world.gateway.message(&merch_txn_id)).await;
             world.follow_refunds().await;

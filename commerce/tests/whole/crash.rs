@@ -280,15 +280,19 @@ impl Try<'_> {
             );
             self.stage.age(301).await;
             tokio::time::sleep(Duration::from_millis(120)).await;
-            if part == Part::Gone
-                && let Some(id) = view["refunds"][0]["refund_id"].as_str()
+            // A call that its process did not live to make is not listed either: people decide what becomes of it.
+            let action = match part {
+                Part::Gone => "mark_rejected",
+                _ => "resend",
+            };
+            if let Some(id) = view["refunds"][0]["refund_id"].as_str()
                 && self
                     .stage
                     .count(&format!("refunds WHERE id = '{id}' AND held IS NOT NULL"))
                     .await
                     == 1
             {
-                self.both_decide("refunds", id, "mark_rejected").await;
+                self.both_decide("refunds", id, action).await;
             }
         }
     }

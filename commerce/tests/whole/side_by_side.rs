@@ -15,6 +15,9 @@ use crate::common::{self, TestStore};
 const ORDERS: usize = 150;
 /// Orders at a time.
 const WORKERS: usize = 8;
+/// How often a request is sent again that finds its twin under way, every 50 ms: longer than a call of a process that was
+/// killed keeps its order to itself (30 s).
+const BUSY_TRIES: usize = 900;
 /// At so many finished orders a process is killed, one after the other.
 const KILL_EVERY: usize = 30;
 
@@ -47,7 +50,7 @@ struct Pair {
 impl Pair {
     /// A merchant's request to one of them, and with the same key to the other if that one is gone or says it is busy.
     async fn post(&self, first: usize, path: &str, key: &str, body: &Value) -> (u16, Value) {
-        for n in 0..200 {
+        for n in 0..BUSY_TRIES {
             let at = self.both[(first + n) % 2].read().await;
             let answer = self.stage.post(&at, path, key, body).await;
             let busy = answer.1["code"] == "request_in_progress";
