@@ -85,6 +85,7 @@ mod tests {
     #[test]
     fn doubt_is_never_shown_as_failure() {
         // Shows: the stage of each combination that matters, above all those in which money may be on its way.
+        // Status, attempts as (phase, outcome), whether something is being checked, and the stage.
         type Row = (
             &'static str,
             &'static [(&'static str, &'static str)],
