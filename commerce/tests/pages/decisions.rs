@@ -33,10 +33,10 @@ async fn decide(browser: &Browser, action: &str, button: &str) {
     }
     browser.choose("select[name=action]", action).await;
     browser.fill("[name=note]", "asked Atom by telephone").await;
-    let path = format!("details:has(select[name=action]) button[type=submit]");
-    let shown = browser.find(&path).await.text().await.expect("a button");
+    let path = "details:has(select[name=action]) button[type=submit]";
+    let shown = browser.find(path).await.text().await.expect("a button");
     assert_eq!(shown, button);
-    browser.click(&path).await;
+    browser.click(path).await;
 }
 
 /// Shows: a customer who paid twice makes an issue; one operator proposes to give the surplus back and cannot confirm it alone; a
