@@ -215,7 +215,7 @@ fn refunds(stage: &Stage<'_>, paid: &str) -> Result<(), Failure> {
     println!(
         "   ₹300.01: answered {status}, {}; {} are left",
         word(&over["code"])?,
-        rupees(&over["refundable_amount"])
+        rupees(&stage.view(paid)?["refundable_amount"])
     );
     if status != 422 {
         return Err(format!(
