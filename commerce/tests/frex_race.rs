@@ -178,9 +178,21 @@ async fn closing_hours_stop_mutations_only() {
         let row = requests[order].iter().find(|row| row.kind() == kind);
         row.map(|row| row.state.as_str())
     };
-    assert_eq!(state("F1", RequestType::OrderResult), Some("COMPLETE"), "a question was asked");
-    assert_eq!(state("F3", RequestType::OrderReg), Some("COMPLETE"), "a look-up was made");
-    assert_eq!(state("F4", RequestType::OrderReg), Some("STANDBY"), "nothing was sent");
+    assert_eq!(
+        state("F1", RequestType::OrderResult),
+        Some("COMPLETE"),
+        "a question was asked"
+    );
+    assert_eq!(
+        state("F3", RequestType::OrderReg),
+        Some("COMPLETE"),
+        "a look-up was made"
+    );
+    assert_eq!(
+        state("F4", RequestType::OrderReg),
+        Some("STANDBY"),
+        "nothing was sent"
+    );
     world.clock.advance(50 * MINUTE_MS);
     run(&world, &[]).await;
     let requests = world.picture().await.requests;
