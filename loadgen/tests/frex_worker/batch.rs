@@ -22,7 +22,7 @@ const CALL: usize = 100;
 async fn ten_thousand_orders_in_one_run() {
     let settings = WorkerSettings::default();
     let slice = Duration::from_secs(settings.step_slice_s);
-    let rig = Rig::new(Rules::default(), settings).await;
+    let rig = Rig::patient(Rules::default(), settings, 10_000).await;
     let bad = |at: usize| at % CALL == CALL / 3;
     rig::place(&rig.shop, "B99999", 1_000).await;
     let like = order(&rig, "B99999").await;

@@ -86,6 +86,11 @@ pub struct Rig {
 impl Rig {
     /// On a fresh SQLite file in memory: these tests cut no power.
     pub async fn new(rules: Rules, settings: WorkerSettings) -> Self {
+        Self::patient(rules, settings, TIMEOUT_MS).await
+    }
+
+    /// With a client that waits so long for an answer.
+    pub async fn patient(rules: Rules, settings: WorkerSettings, timeout_ms: u64) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
             .expect("a folder");
@@ -97,7 +102,7 @@ impl Rig {
         let clock = Clock::manual(START_MS);
         let shop = shop(store, clock.clone(), &settings, Points::none());
         shop.set_joiner("J1", true).await.expect("a company");
-        let client = client(&centre.address.to_string(), TIMEOUT_MS);
+        let client = client(&centre.address.to_string(), timeout_ms);
         let worker = worker(&shop, client, Points::none(), "w1");
         Self {
             centre,
