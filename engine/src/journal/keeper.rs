@@ -200,6 +200,15 @@ impl Drop for Keeper {
     }
 }
 
+/// A thread begins on the core of the one that started it, and a shard's core is for the shard alone: this one may go
+/// wherever the process may, as its first thread still does. If that is refused it works all the same.
+fn leave_the_shards_core() {
+    let first = rustix::process::getpid();
+    if let Ok(everywhere) = rustix::thread::sched_getaffinity(Some(first)) {
+        let _ = rustix::thread::sched_setaffinity(None, &everywhere);
+    }
+}
+
 /// The thread: works until there is nothing to do, then waits for an order or for time to pass.
 fn run(
     mut plan: Plan<Files>,
@@ -208,6 +217,7 @@ fn run(
     outbox: &Sender<News>,
     wake: &dyn Fn(),
 ) {
+    leave_the_shards_core();
     let tell = |news| {
         if outbox.send(news).is_ok() {
             wake();
