@@ -137,7 +137,7 @@ async fn an_order_is_made_once_and_read() {
     assert_eq!(again.headers()["idempotent-replay"], "true");
     assert_eq!(again.json::<Value>().await.expect("JSON"), body);
     let other = daemon
-        .post("/v1/orders", "k1", &order("S-2", 1))
+        .post("/v1/orders", "k1", &order("S-2", 20_000))
         .send()
         .await
         .expect("sent");

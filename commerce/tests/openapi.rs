@@ -82,7 +82,23 @@ fn settings(stage: &Stage, known: &Known) -> String {
 async fn conforms(test: common::TestStore) {
     let name = test.name();
     // A page of made-up requests is no merchant's traffic.
-    let stage = Stage::new(test, &[("[flow]", "attempts_per_hour_max = 1000")]).await;
+    // Nobody is at the agency's address: orders wait, and operators still see and decide.
+    let stage = Stage::new(
+        test,
+        &[
+            ("[flow]", "attempts_per_hour_max = 1000"),
+            (
+                "[frex]",
+                "enabled = true\nbuyer_keys = [\"file:secrets/frex_buyer_key\"]",
+            ),
+            (
+                "[frex.agency]",
+                "base_url = \"http://127.0.0.1:9\"\nshop_code = \"shop\"\nterminal_id = \"terminal\"\n\
+                 passwords = [\"file:secrets/frex_password\"]",
+            ),
+        ],
+    )
+    .await;
     let at = stage.start(None).expect("it serves");
     let known = known(&stage, &at).await;
     let config = stage.dir().join("schemathesis.toml");

@@ -165,9 +165,9 @@ impl Stage<'_> {
     }
 }
 
-/// One line of tea, with its tax.
+/// One line of tea whose price comes to the amount with its tax of a tenth.
 fn lines(amount: i64) -> Value {
-    json!([{"detail": "tea", "price": amount, "quantity": 1, "billed_tax_kind": "T10"}])
+    json!([{"detail": "tea", "price": amount * 10 / 11, "quantity": 1, "billed_tax_kind": "T10"}])
 }
 
 /// How an order stands, in a line.
@@ -203,11 +203,11 @@ fn single_orders(stage: &Stage<'_>) -> Result<(), Failure> {
     stage.place("TEA-4-HH", 44_000)?;
     stage.place("TEA-5-HH", 55_000)?;
     stage.becomes("TEA-4-HH", "held")?;
-    stage.change("TEA-4-HH", 40_000)?;
+    stage.change("TEA-4-HH", 38_500)?;
     let number = "TEA-4-HH";
     let view = wait("the agency has the new amount", SHOWN_MAX, || {
         let view = stage.view(number)?;
-        Ok((view["agency_amount"] == 40_000).then_some(view))
+        Ok((view["agency_amount"] == 38_500).then_some(view))
     })?;
     println!("   {}", sentence(&view));
     for number in ["TEA-4-HH", "TEA-5-HH"] {
@@ -254,7 +254,7 @@ fn crash(stage: &Stage<'_>, commerced: Process) -> Result<Process, Failure> {
     tell(&stage.control, "faults", &lost)?;
     let number = |n: usize| format!("MANY-{n:04}");
     for n in 1..=ORDERS {
-        stage.place(&number(n), 1_000 + i64::try_from(n).unwrap_or_default())?;
+        stage.place(&number(n), 1_100 + 11 * i64::try_from(n).unwrap_or_default())?;
     }
     let bills = || {
         Ok::<_, Failure>(

@@ -68,7 +68,8 @@ impl Stage {
         buyer["email"] = "buyer@example.com".into();
         let body = json!({
             "order_no": number, "joiner_id": JOINER, "amount": amount,
-            "transaction_details": [{"detail": "tea", "price": amount, "quantity": 1, "billed_tax_kind": "T10"}],
+            // The price of a line is without its tax.
+            "transaction_details": [{"detail": "tea", "price": amount * 10 / 11, "quantity": 1, "billed_tax_kind": "T10"}],
             "buyer": buyer, "delivery": person,
         });
         let sent = self

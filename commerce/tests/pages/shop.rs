@@ -214,7 +214,7 @@ async fn a_lost_callback_is_found_by_a_query() {
 }
 
 /// Shows: a bank that has not decided is waited for; a customer who cancels at Atom's page finds the way back to the order, and
-/// may start over.
+/// may try again.
 #[tokio::test]
 async fn a_customer_gives_up_or_the_bank_takes_its_time() {
     bounded(async {
@@ -232,8 +232,9 @@ async fn a_customer_gives_up_or_the_bank_takes_its_time() {
         browser.press("Back to the shop").await;
         browser.sees("Your orders").await;
         browser.click(".mine a").await;
-        browser.sees("Have you paid?").await;
-        browser.press("Start over").await;
+        // The word of the cancel has the attempt queried; what Atom answers decides.
+        browser.sees("The payment did not go through").await;
+        browser.press("Try again").await;
         at_atom(&browser, "#pay-UP").await;
         browser.sees("Thank you for your order").await;
         browser.end().await;

@@ -116,8 +116,11 @@ fn says(word: &str) -> bool {
     word != "none" && !word.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A state as the audit has it, `user_payment none`, in words.
+/// A state as the audit has it, `user_payment none`, in words. What stands behind a colon is an operator's note.
 fn state(text: &str) -> String {
+    if let Some((decided, note)) = text.split_once(": ") {
+        return format!("{} ({note})", state(decided));
+    }
     let parts: Vec<&str> = text.split_whitespace().filter(|word| says(word)).collect();
     parts.join(", ").replace('_', " ")
 }
@@ -212,6 +215,10 @@ mod tests {
     fn a_change_reads_as_a_line() {
         // Shows: the words for a first state, a change, and an entry that changed nothing.
         assert_eq!(change("order", "", "pending"), "Order: pending");
+        assert_eq!(
+            change("issue", "open", "refund_surplus: asked Atom by telephone"),
+            "Issue: open → refund surplus (asked Atom by telephone)"
+        );
         assert_eq!(
             change("attempt", "user_payment", "completed"),
             "Attempt: user payment → completed"

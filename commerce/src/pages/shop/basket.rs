@@ -68,10 +68,13 @@ mod tests {
     #[test]
     fn prices_come_from_the_shelf() {
         // Shows: the total is made of configured prices whatever the form claims, and odd quantities do no harm.
-        let shop: ShopSettings = toml::from_str(
-            "[[items]]\nid='a'\nname='A'\nprice=100\n[[items]]\nid='b'\nname='B'\nprice=250\n[[items]]\nid='c'\nname='C'\nprice=1\n",
-        )
-        .expect("the test's own TOML");
+        let item = |id, price| {
+            toml::from_str(&format!("id = '{id}'\nname = '{id}'\nprice = {price}")).expect("TOML")
+        };
+        let shop = ShopSettings {
+            items: vec![item("a", 100), item("b", 250), item("c", 1)],
+            ..ShopSettings::default()
+        };
         let form = Fields::parse(b"n-a=2&n-b=99&n-c=-1&n-zzz=5&price=1&total=1");
         let basket = Basket::read(&shop, &form);
         let lines: Vec<_> = basket

@@ -121,6 +121,10 @@ impl Cut {
     pub fn cut(&self) {
         self.0.store(true, Ordering::Release);
     }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Connected<IncomingStream<'_, Port>> for Cut {
@@ -139,7 +143,7 @@ pub struct Line {
 impl Line {
     /// A connection that was cut is broken.
     fn whole(&self) -> io::Result<()> {
-        if self.cut.0.load(Ordering::Acquire) {
+        if self.cut.is_cut() {
             // Without lingering the system sends a reset; if it cannot be had, an end must do.
             let _ = self.stream.set_zero_linger();
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -154,8 +158,9 @@ impl AsyncRead for Line {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // A port that refuses ends the connections that it has, also those that wait for their next call.
-        if self.closed.as_mut().poll(context).is_ready() {
+        // A port that refuses ends the connections that it has, also those that wait for their next call. What has said so is
+        // not asked again.
+        if !self.cut.is_cut() && self.closed.as_mut().poll(context).is_ready() {
             self.cut.cut();
         }
         self.whole()?;
