@@ -61,10 +61,7 @@ impl Port {
                 tokio::time::sleep(AGAIN).await;
             } else {
                 self.listener = None;
-                if self.open.changed().await.is_err() {
-                    // Nobody will ever open it again: the simulator is at its end.
-                    std::future::pending::<()>().await;
-                }
+                changed(&mut self.open).await;
             }
         }
         self.listener
@@ -83,7 +80,7 @@ impl Listener for Port {
             let listener = self.listening().await;
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = open.changed() => continue,
+                () = changed(&mut open) => continue,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -109,6 +106,13 @@ impl Listener for Port {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
+    }
+}
+
+/// Waits until the port is opened or closed; for ever, when nobody is left who could do so.
+async fn changed(open: &mut watch::Receiver<bool>) {
+    if open.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
