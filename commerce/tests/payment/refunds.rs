@@ -521,6 +521,68 @@ async fn a_surplus_needs_two_operators() {
         assert_eq!(world.view(&order_id).await["status"], "paid");
         assert_eq!(world.issues().await, Vec::<String>::new());
         check_refunds(&world, test.name()).await;
+        // The gateway lists the second capture for ever, and may tell of it again; it is given back all the same.
+        let asked = world.gateway.queries();
+        world.until_quiet().await;
+        assert!(world.gateway.queries() > asked);
+        second.message = "Success";
+        world.call_back(&second).await;
+        world.until_quiet().await;
+        assert_eq!(world.count("callback_inbox").await, 3, "{}", test.name());
+        assert_eq!(world.count("issues").await, 1, "{}", test.name());
+        assert_eq!(world.issues().await, Vec::<String>::new());
+    }
+}
+
+/// A surplus whose refund fails after it was accepted is to be decided again: the same issue is open, and a further refund
+/// closes it.
+#[tokio::test]
+async fn a_surplus_whose_refund_fails() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, first) = world.paid("double").await;
+        let number = world.gateway.pay(&first);
+        let mut second = world.gateway.message(&first);
+        second.atom_txn_id = number.clone();
+        world.call_back(&second).await;
+        let issues = world.issues_of("duplicate_capture").await;
+        let issue = issues[0].clone();
+        world
+            .both_resolve_issue(&issue, "refund_surplus")
+            .await
+            .expect("carried out");
+        world.follow_refunds().await;
+        assert_eq!(world.issues().await, Vec::<String>::new());
+        let fails = super::desk::ListFate::Says("Refund Failed");
+        world
+            .gateway
+            .desk(|desk| desk.lists.insert(number.clone(), fails));
+        world.clock.advance(3_600_000);
+        world.jobs().await;
+        assert_eq!(world.issues_of("duplicate_capture").await, issues);
+        assert_eq!(
+            world.issues().await,
+            ["duplicate_capture", "refund_failed"],
+            "{}",
+            test.name()
+        );
+        world.gateway.desk(|desk| {
+            desk.lists.remove(&number);
+            // What failed was not paid.
+            desk.paid.clear();
+        });
+        let body = json!({"action": "refund_surplus", "note": "once more"}).to_string();
+        for (name, key) in [("op_a", "k1"), ("op_b", "k2")] {
+            world
+                .flow
+                .resolve_issue(&world.operator(name), &issue, Some(key), body.as_bytes())
+                .await
+                .expect("decided");
+        }
+        world.follow_refunds().await;
+        assert_eq!(world.issues().await, ["refund_failed"], "{}", test.name());
+        assert_eq!(world.view(&order_id).await["status"], "paid");
+        check_refunds(&world, test.name()).await;
     }
 }
 

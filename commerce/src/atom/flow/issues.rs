@@ -1,6 +1,7 @@
 //! What needs a person: alarms with a kind, a severity and an age (`spec/atom.md` 9, 12.5).
 //!
-//! An issue is raised in the transaction of what it tells of. As long as it is open, the same one is not raised again. The
+//! An issue is raised in the transaction of what it tells of. As long as it is open, the same one is not raised again; one
+//! about a capture is raised once for all time, since the gateway tells of that capture for ever ([`Kind::is_once`]). The
 //! details are for people and name no contact data.
 
 use serde_json::{Value, json};
@@ -117,6 +118,13 @@ impl Kind {
         Kind::RefundAmountMismatch,
     ];
 
+    /// Whether it tells of something that happened once and stays told: every later status answer lists the capture again,
+    /// also after it was given back. An issue of such a kind that was closed is not raised anew; it is opened again when the
+    /// refund that closed it fails.
+    pub fn is_once(self) -> bool {
+        matches!(self, Kind::DuplicateCapture | Kind::LateCapture)
+    }
+
     /// The kind of a stored word.
     pub fn parse(word: &str) -> Option<Kind> {
         Kind::ALL.iter().copied().find(|kind| kind.as_str() == word)
@@ -140,7 +148,8 @@ pub struct NewIssue<'a> {
     pub detail: Value,
 }
 
-/// Raises an issue, unless the same one is open. Whether it is new.
+/// Raises an issue, unless the same one is open or, of a kind that is raised once, was ever raised. Whether it is new. For
+/// the latter the caller has taken the order, so nobody raises it at the same time.
 ///
 /// # Errors
 /// The database fails.
@@ -152,6 +161,10 @@ pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, 
         part(new.refund_id),
         new.about.to_owned(),
     ];
+    let subject = subject.join("|");
+    if new.kind.is_once() && was_raised(tx, new, &subject).await? {
+        return Ok(false);
+    }
     let done = sqlx::query(
         "INSERT INTO issues (id, kind, order_id, attempt_id, refund_id, subject, detail, opened_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
@@ -161,7 +174,7 @@ pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, 
     .bind(new.order_id)
     .bind(new.attempt_id)
     .bind(new.refund_id)
-    .bind(subject.join("|"))
+    .bind(subject)
     .bind(new.detail.to_string())
     .bind(now_ms)
     .execute(tx.conn())
@@ -179,6 +192,34 @@ pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, 
         );
     }
     Ok(is_new)
+}
+
+async fn was_raised(tx: &mut Tx, new: &NewIssue<'_>, subject: &str) -> Result<bool, StoreError> {
+    let found = sqlx::query(
+        "SELECT id FROM issues WHERE order_id = $1 AND kind = $2 AND subject = $3 LIMIT 1",
+    )
+    .bind(new.order_id)
+    .bind(new.kind.as_str())
+    .bind(subject)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Opens an issue again whose answer did not last.
+pub(super) async fn reopen(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE issues SET closed_at = NULL, resolution = NULL \
+         WHERE id = $1 AND closed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM issues o \
+         WHERE o.kind = issues.kind AND o.subject = issues.subject AND o.closed_at IS NULL)",
+    )
+    .bind(id)
+    .execute(tx.conn())
+    .await?;
+    if done.rows_affected() == 1 {
+        log::warn!("Issue opened again issue={id}");
+    }
+    Ok(())
 }
 
 /// Which issues are listed.

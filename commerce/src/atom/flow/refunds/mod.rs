@@ -29,6 +29,7 @@ pub mod view;
 use sqlx::Row;
 
 use self::rows::RefundRow;
+use self::state::RefundState;
 use super::issues::{self, Kind, NewIssue};
 use super::{Flow, FlowError, OrderRow, audit, take_order};
 use crate::store::{StoreError, Tx};
@@ -104,7 +105,8 @@ impl Flow {
         Ok(())
     }
 
-    /// Closes what a settled refund settles: the questions about the refund itself, and the capture it gave back.
+    /// Closes what a settled refund settles: the questions about the refund itself, and the capture it gave back. A capture
+    /// whose refund fails after it was accepted is again one to decide about.
     async fn settle_issues(
         &self,
         tx: &mut Tx,
@@ -139,6 +141,9 @@ impl Flow {
             .execute(tx.conn())
             .await
             .map_err(StoreError::from)?;
+        }
+        if let (Some(issue_id), RefundState::Failed) = (&refund.issue_id, refund.state) {
+            issues::reopen(tx, issue_id).await?;
         }
         Ok(())
     }
