@@ -61,7 +61,7 @@ impl Stage {
 
     async fn place(&self, number: &str, amount: i64) {
         let person = json!({
-            "company_name": "Kawabe Tea", "customer_name": "Sample Buyer", "zip_code": "100-0001",
+            "company_name": "Kawabe Tea", "customer_name": "Sample Buyer", "zip_code": "1000001",
             "address": "1-1 Chiyoda, Chiyoda-ku, Tokyo", "tel_no": "0300000000",
         });
         let mut buyer = person.clone();
