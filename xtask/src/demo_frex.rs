@@ -254,7 +254,10 @@ fn crash(stage: &Stage<'_>, commerced: Process) -> Result<Process, Failure> {
     tell(&stage.control, "faults", &lost)?;
     let number = |n: usize| format!("MANY-{n:04}");
     for n in 1..=ORDERS {
-        stage.place(&number(n), 1_100 + 11 * i64::try_from(n).unwrap_or_default())?;
+        stage.place(
+            &number(n),
+            1_100 + 11 * i64::try_from(n).unwrap_or_default(),
+        )?;
     }
     let bills = || {
         Ok::<_, Failure>(

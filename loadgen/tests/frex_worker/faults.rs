@@ -128,6 +128,11 @@ fn told(name: &str, place: &Place) -> Option<&'static str> {
     match (name, place.name) {
         // The first acceptance numbers are no longer known, or were never theirs: nothing is guessed.
         ("numbers swapped" | "number forgotten", _) if mutation => Some("request_unknown"),
+        ("numbers swapped" | "number forgotten" | "same number", _)
+            if place.call == Call::Lookup =>
+        {
+            Some("request_unknown")
+        }
         ("another order", _) if mutation => Some("contract_violation"),
         ("batch refused", "OrderReg") => Some("registration_refused"),
         ("batch refused", "UpdateReg") => Some("update_refused"),
@@ -225,8 +230,12 @@ async fn walked(place: &Place) {
             let order = order_no(at, of);
             let (stage, alerts) = (rig.stage(&order).await, rig.alerts(&order).await);
             let what = format!("{name} on {}: {order} is {stage}, {alerts:?}", place.name);
-            // Swapped numbers strike both orders of the call.
-            let struck = of == 'a' || *name == "numbers swapped";
+            // Swapped numbers strike both orders of the call; the same number twice is the first one's.
+            let struck = match *name {
+                "numbers swapped" => true,
+                "same number" => of == 'b',
+                _ => of == 'a',
+            };
             match told(name, place) {
                 Some(kind) if struck => assert!(alerts.iter().any(|it| it == kind), "{what}"),
                 _ if place.way == Way::Cancelled => assert_eq!(stage, "cancelled", "{what}"),
