@@ -124,16 +124,13 @@ fn faults() -> Vec<(&'static str, Fault)> {
 
 /// The alert with which an order waits for a person after a fault; none if it goes its way by itself.
 fn told(name: &str, place: &Place) -> Option<&'static str> {
-    let mutation = place.call.request_type().is_some();
+    // A request, or the look-up of one.
+    let of_request = place.call.request_type().is_some() || place.call == Call::Lookup;
     match (name, place.name) {
         // The first acceptance numbers are no longer known, or were never theirs: nothing is guessed.
-        ("numbers swapped" | "number forgotten", _) if mutation => Some("request_unknown"),
-        ("numbers swapped" | "number forgotten" | "same number", _)
-            if place.call == Call::Lookup =>
-        {
-            Some("request_unknown")
-        }
-        ("another order", _) if mutation => Some("contract_violation"),
+        ("numbers swapped" | "number forgotten", _) if of_request => Some("request_unknown"),
+        ("same number", _) if place.call == Call::Lookup => Some("request_unknown"),
+        ("another order", _) if of_request => Some("contract_violation"),
         ("batch refused", "OrderReg") => Some("registration_refused"),
         ("batch refused", "UpdateReg") => Some("update_refused"),
         ("batch refused", "DeleteReg") => Some("cancel_refused"),
