@@ -115,7 +115,8 @@ async fn conforms(test: common::TestStore) {
             "--max-examples",
             CASES,
             "--workers",
-            "2",
+            // Python 3.11 trips over its own syntax trees when two threads make cases.
+            "1",
             "--no-color",
         ])
         .args(["--checks", CHECKS, "--generation-database", "none"]);
