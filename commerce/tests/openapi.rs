@@ -74,6 +74,7 @@ fn settings(stage: &Stage, known: &Known) -> String {
     format!(
         "[headers]\nAuthorization = \"Bearer {}\"\n\n\
          [parameters]\n\"path.order_id\" = [\"{}\", \"{}\"]\n\"path.refund_id\" = \"{}\"\n\"path.issue_id\" = \"{}\"\n\n\
+         [checks.missing_required_header]\nexpected-statuses = [400, 401, 403, 406, 415, 422, 428]\n\n\
          [[operations]]\ninclude-path-regex = \"^/v1/admin\"\nheaders = {{ Authorization = \"Bearer {operator}\" }}\n",
         stage.merchant, known.order, known.paid, known.refund, known.issue
     )
