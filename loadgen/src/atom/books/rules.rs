@@ -354,12 +354,10 @@ fn captures_known(books: &Books, horizon_ms: i64, findings: &mut Findings) {
         .filter(|issue| issue.closed_at.is_none())
         .filter_map(|issue| issue.order_id.as_deref())
         .collect();
-    let given_back: HashSet<u64> = books
-        .ledger
-        .refunds
-        .iter()
-        .map(|it| it.atom_txn_id)
-        .collect();
+    let mut given_back: HashMap<u64, i64> = HashMap::new();
+    for refund in &books.ledger.refunds {
+        *given_back.entry(refund.atom_txn_id).or_default() += refund.amount;
+    }
     for payment in books
         .ledger
         .payments
@@ -378,7 +376,8 @@ fn captures_known(books: &Books, horizon_ms: i64, findings: &mut Findings) {
         let mine = |attempt: &Attempt| attempt.atom_txn_id.as_deref() == Some(number.as_str());
         let paid = PAID.contains(&order.status.as_str()) && succeeded(order).any(mine);
         let refunding = order.status == "cancelled" && !order.refunds.is_empty();
-        if paid || refunding || given_back.contains(&payment.atom_txn_id) {
+        let returned = given_back.get(&payment.atom_txn_id).copied();
+        if paid || refunding || returned.is_some_and(|sum| sum >= payment.amount) {
             continue;
         }
         if issues.contains(order.order_id.as_str()) || !order.holds.is_empty() {
