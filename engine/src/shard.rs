@@ -223,7 +223,7 @@ impl Shard {
         let mut now = read_clock(self.start);
         let mut pace = Pace::new(told.spin, told.gather, now);
         loop {
-            let turn = self.driver.turn(pace.wait(now, self.quiet(now)))?;
+            let turn = self.driver.turn(pace.wait(now, || self.quiet(now)))?;
             now = read_clock(self.start);
             pace.turned(now, turn.ready);
             if turn.ready > 0 {

@@ -61,14 +61,14 @@ impl Pace {
         }
     }
 
-    /// How the next turn waits, when nothing has to happen by itself for `quiet`.
-    pub(super) fn wait(&self, now: Now, quiet: Duration) -> Wait {
+    /// How the next turn waits, when nothing has to happen by itself for `quiet`, which is asked for only before a sleep.
+    pub(super) fn wait(&self, now: Now, quiet: impl FnOnce() -> Duration) -> Wait {
         if now.mono_ns - self.worked_ns < self.spin_ns {
             Wait::Poll
         } else if self.gathering {
-            Wait::Gather(quiet.min(Duration::from_nanos(self.gather_ns)))
+            Wait::Gather(quiet().min(Duration::from_nanos(self.gather_ns)))
         } else {
-            Wait::AtMost(quiet)
+            Wait::AtMost(quiet())
         }
     }
 }
@@ -91,8 +91,8 @@ mod tests {
     fn polls_then_sleeps() {
         let mut pace = Pace::new(Duration::from_micros(50), Duration::ZERO, at_us(0));
         pace.turned(at_us(100), 3);
-        assert_eq!(pace.wait(at_us(149), QUIET), Wait::Poll);
-        assert_eq!(pace.wait(at_us(150), QUIET), Wait::AtMost(QUIET));
+        assert_eq!(pace.wait(at_us(149), || QUIET), Wait::Poll);
+        assert_eq!(pace.wait(at_us(150), || QUIET), Wait::AtMost(QUIET));
     }
 
     /// Shows that gathering begins when enough comes in its time, is cut short by what has to happen by itself, and ends
@@ -103,7 +103,7 @@ mod tests {
         let mut pace = Pace::new(Duration::ZERO, gather, at_us(0));
         let mut turn = |us, completions| {
             pace.turned(at_us(us), completions);
-            pace.wait(at_us(us), QUIET)
+            pace.wait(at_us(us), || QUIET)
         };
         assert_eq!(turn(100, 10), Wait::AtMost(QUIET), "nothing is known yet");
         assert_eq!(turn(2000, 60), Wait::Gather(gather), "70 in 2 ms");
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(turn(8000, 26), Wait::AtMost(QUIET), "26 do not begin");
         pace.turned(at_us(10_000), 64);
         assert_eq!(
-            pace.wait(at_us(10_000), Duration::from_micros(20)),
+            pace.wait(at_us(10_000), || Duration::from_micros(20)),
             Wait::Gather(Duration::from_micros(20))
         );
     }
@@ -124,6 +124,6 @@ mod tests {
         let mut pace = Pace::new(Duration::ZERO, Duration::from_micros(500), at_us(0));
         pace.turned(at_us(1_000_000), 2);
         pace.turned(at_us(1_000_100), 2);
-        assert_eq!(pace.wait(at_us(1_000_100), QUIET), Wait::AtMost(QUIET));
+        assert_eq!(pace.wait(at_us(1_000_100), || QUIET), Wait::AtMost(QUIET));
     }
 }
