@@ -3,10 +3,13 @@
 //! Each run takes a number above all earlier ones. Every transaction of the worker begins with [`guard`], which holds the number
 //! against the table and keeps it from being taken over until the transaction ends. The same row says when the next run is
 //! due, over all workers, and whether the worker is paused.
+//!
+//! The lease of a worker that crashed runs out; a worker on the same machine sees that its process is gone and need not wait.
 
 use sqlx::Row as _;
 
 use super::error::FrexError;
+use super::owner as process;
 use crate::store::{Kind, Store, Tx};
 
 /// What the row says.
@@ -54,7 +57,7 @@ pub async fn view(store: &Store) -> Result<LeaseView, FrexError> {
     })
 }
 
-/// Takes the lease with a new number if nobody holds it. A run by hand needs not be due, and runs while the worker is paused.
+/// Takes the lease with a new number if nobody holds it, or nobody who still lives. A run by hand needs not be due, and runs while the worker is paused.
 ///
 /// # Errors
 /// The database's.
@@ -66,7 +69,8 @@ pub async fn acquire(
     lasts_ms: i64,
 ) -> Result<Result<i64, Held>, FrexError> {
     let before = view(store).await?;
-    if before.expires_at > now {
+    let orphaned = before.expires_at > now && process::is_gone(&before.owner);
+    if before.expires_at > now && !orphaned {
         return Ok(Err(Held::Running(before)));
     }
     if !by_hand && before.paused_by.is_some() {
@@ -75,14 +79,21 @@ pub async fn acquire(
     if !by_hand && before.next_run_at > now {
         return Ok(Err(Held::NotDue(before)));
     }
-    let done = sqlx::query("UPDATE frex_lease SET owner = $1, fence = fence + 1, expires_at = $2 WHERE name = 'batch' AND fence = $3 AND expires_at <= $4")
+    let done = sqlx::query("UPDATE frex_lease SET owner = $1, fence = fence + 1, expires_at = $2 WHERE name = 'batch' AND fence = $3 AND expires_at = $4")
         .bind(owner)
         .bind(now + lasts_ms)
         .bind(before.fence)
-        .bind(now)
+        .bind(before.expires_at)
         .execute(store.pool())
         .await?;
     if done.rows_affected() == 1 {
+        if orphaned {
+            log::warn!(
+                "frex: '{}' is gone without an end of its run {}; this worker takes over",
+                before.owner,
+                before.fence
+            );
+        }
         return Ok(Ok(before.fence + 1));
     }
     Ok(Err(Held::Running(view(store).await?)))

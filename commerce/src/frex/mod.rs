@@ -17,6 +17,7 @@ pub mod key;
 pub mod lease;
 pub mod model;
 pub mod notify;
+mod owner;
 pub mod purge;
 pub mod reconcile;
 pub mod report;

@@ -13,7 +13,7 @@ use super::report::Observer;
 use super::settings::ms;
 use super::shop::Shop;
 use super::worker::{Parts, RunError, Worker};
-use super::{health, invariants, purge};
+use super::{health, invariants, owner, purge};
 use crate::clock::{Clock, DAY_MS, HOUR_MS};
 use crate::config::FrexConfig;
 use crate::points::Points;
@@ -66,7 +66,7 @@ impl Frex {
             clock: clock.clone(),
             settings: config.worker.clone(),
             points: points.clone(),
-            owner: owner(),
+            owner: owner::name(),
         };
         let heard: Arc<dyn Observer> = observer.clone();
         Ok(Self {
@@ -181,17 +181,6 @@ impl Frex {
     pub async fn tell_once(&self) -> Result<(), FrexError> {
         self.notifier.tell_once().await
     }
-}
-
-/// Who holds the lease, for people: machine, process, and a random part, since process numbers come again.
-fn owner() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.map_or_else(|_| "host".to_owned(), |name| name.trim().to_owned());
-    format!(
-        "{host}:{}:{:08x}",
-        std::process::id(),
-        rand::random::<u32>()
-    )
 }
 
 /// The next time that it is this hour in Japan.

@@ -185,6 +185,38 @@ async fn two_processes_share_the_work() {
     assert!(good && said.contains("30 billed"), "{said}");
 }
 
+/// A worker that is killed in the middle of a run leaves its lease for a quarter of an hour. Another one on the same machine sees
+/// that its process is gone, takes over, and asks what became of what was sent.
+#[tokio::test]
+async fn a_killed_worker_is_followed_at_once() {
+    let agency = Agency::start();
+    let store = common::postgres().await;
+    let setup = Setup {
+        store: store.url.clone(),
+        timeout_ms: Some(20_000),
+        ..Setup::default()
+    };
+    let one = Shop::start(&agency, &setup).await;
+    agency
+        .faults(&json!([{"kind": "delay", "call": "register", "delay_ms": 15_000, "times": 1}]))
+        .await;
+    one.place("K1", 11_000).await;
+    one.listed("/requests", |it| it["state"] == "SENDING").await;
+    let killed = one.list("/runs").await.swap_remove(0);
+    assert_eq!(killed["state"], "RUNNING");
+    drop(one);
+    let two = Shop::start(&agency, &setup).await;
+    two.listed("/runs", |it| {
+        it["run_id"] == killed["run_id"] && it["state"] == "ABANDONED"
+    })
+    .await;
+    two.reaches("K1", "billed").await;
+    assert_eq!(agency.bills("K1").await.len(), 1);
+    assert_eq!(agency.transactions("K1").await.len(), 1);
+    let log = two.daemon.log();
+    assert!(log.contains("is gone without an end of its run"), "{log}");
+}
+
 /// A bill that only the agency has, and one that only we have, are found by the comparison.
 #[tokio::test]
 async fn the_books_are_compared() {

@@ -3,7 +3,6 @@
 use std::sync::PoisonError;
 
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Row};
 use tokio::task::JoinSet;
 
 use super::super::attempts::AUTH_LEASE_MS;
@@ -16,8 +15,6 @@ use crate::store::StoreError;
 
 /// Attempts claimed at once. A claim is worked off well within its lease.
 const BATCH_MAX: i64 = 200;
-/// How long one query may take with its repeats, as a claim reckons it.
-const QUERY_MS_MAX: i64 = 60_000;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,56 +84,9 @@ impl Flow {
         }
     }
 
-    fn pace<T>(&self, act: impl FnOnce(&mut super::Pace, i64) -> T) -> T {
+    pub(super) fn pace<T>(&self, act: impl FnOnce(&mut super::Pace, i64) -> T) -> T {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut pace, self.clock.now_ms())
-    }
-
-    /// Claims up to `limit` attempts whose query is due, the longest due first.
-    async fn claim(&self, limit: i64) -> Result<Vec<String>, FlowError> {
-        let now_ms = self.clock.now_ms();
-        let due = sqlx::query(
-            "SELECT 1 AS due FROM payment_attempts WHERE next_requery_at <= $1 LIMIT 1",
-        );
-        // Most runs find nothing; they need no turn to write.
-        let due = due
-            .bind(now_ms)
-            .fetch_optional(self.store.pool())
-            .await
-            .map_err(StoreError::from)?;
-        if due.is_none() {
-            return Ok(Vec::new());
-        }
-        let mut tx = self.store.begin().await?;
-        let update = format!(
-            "UPDATE payment_attempts SET lease_owner = $1, lease_until = $2 WHERE id IN \
-             (SELECT id FROM payment_attempts WHERE next_requery_at <= $3 \
-              AND (lease_until IS NULL OR lease_until <= $3) \
-              ORDER BY next_requery_at, id LIMIT $4{}) RETURNING id",
-            tx.for_update_free()
-        );
-        let rows = sqlx::query(AssertSqlSafe(update))
-            .bind(&*self.process)
-            .bind(now_ms + self.lease_ms(limit))
-            .bind(now_ms)
-            .bind(limit)
-            .fetch_all(tx.conn())
-            .await
-            .map_err(StoreError::from)?;
-        self.points.reach("requery.claimed").await;
-        tx.commit().await?;
-        self.points.reach("requery.claim_committed").await;
-        rows.iter()
-            .map(|row| Ok(row.try_get("id").map_err(StoreError::from)?))
-            .collect()
-    }
-
-    /// How long a claim of so many attempts keeps others away: as long as a batch of the slowest answers takes. What a
-    /// process claimed that died is asked for by another one after that.
-    fn lease_ms(&self, claimed: i64) -> i64 {
-        let at_once = i64::try_from(self.settings.queries_at_once_max.max(1)).unwrap_or(i64::MAX);
-        let rounds = claimed / at_once + 1;
-        rounds * QUERY_MS_MAX
     }
 
     /// Asks for one attempt and writes what is said.

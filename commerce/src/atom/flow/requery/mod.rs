@@ -3,6 +3,7 @@
 //! Each due attempt is claimed by a lease, asked for, and what the answer says is applied like any other news. A claim
 //! whose process dies is free again when the lease is over; asking twice does no harm.
 
+mod claim;
 mod job;
 mod pace;
 mod pull;

@@ -6,6 +6,8 @@ pub(in crate::atom::flow) struct Pace {
     /// In thousandths of a query.
     left: i64,
     filled_at_ms: Option<i64>,
+    /// Queries so far, for who shares them out.
+    pub(super) turn: u64,
 }
 
 impl Pace {
