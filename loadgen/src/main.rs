@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadgen::atom;
+use loadgen::backlog;
 use loadgen::books::{self, BooksArgs};
 use loadgen::centre::cli::CentreCommand;
 use loadgen::frex;
@@ -29,6 +30,8 @@ enum Command {
     Echo(EchoArgs),
     /// Drive orders through commerced, with the simulator of Atom in the customer's place, and measure them
     RunAtom(Box<atom::run::RunAtomArgs>),
+    /// Make a backlog of payments whose callbacks were lost, and measure how fast commerced's status queries work it off
+    DrainAtom(backlog::DrainAtomArgs),
     /// Hold commerced's orders and refunds against the ledger of the simulator of Atom
     BooksAtom(atom::books::BooksAtomArgs),
     /// Put orders into the shop's side of deferred payment, and measure a worker that brings them through all stages
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Echo(args) => echo::main(&args),
         Command::RunAtom(args) => atom::run::main(&args),
+        Command::DrainAtom(args) => backlog::main(&args),
         Command::BooksAtom(args) => atom::books::main(&args),
         Command::RunFrex(args) => frex::run::main(&args),
         Command::FrexWorker(args) => frex::run::worker::main(&args),

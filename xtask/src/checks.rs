@@ -38,7 +38,7 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
     } else {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     };
-    let server = Server::start()?;
+    let server = Server::start(false)?;
     tests
         .args(&args.rest)
         .env(postgres::VARIABLE, &server.url)

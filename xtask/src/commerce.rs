@@ -1,4 +1,4 @@
-//! What the demos of `commerced` share: its programs, a configuration with keys on a new SQLite file, and calls with a wait.
+//! What the demos and the figures of `commerced` share: its programs, a configuration with keys on a new SQLite file, and calls with a wait.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use crate::process::{Process, Start, words};
 
 /// How long a program may take to say that it is ready.
 pub const READY_MAX: Duration = Duration::from_secs(30);
+/// An address at which nobody listens, for those who need no Atom.
+const NO_ATOM: &str = "http://127.0.0.1:9";
 /// The merchant of the demos.
 pub const MERCHANT: &str = "shop";
 
@@ -89,6 +91,35 @@ pub struct Key {
     pub file: PathBuf,
 }
 
+/// How a `commerced` is configured.
+pub struct Plan<'a> {
+    /// The port it listens on.
+    pub port: u16,
+    /// Where Atom is.
+    pub atom: &'a str,
+    /// Where it keeps its tables.
+    pub store: &'a str,
+    /// Further lines of `[flow]`.
+    pub flow: &'a str,
+    /// Further tables.
+    pub more: &'a str,
+    /// Further files of secrets, by name.
+    pub secrets: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Plan {
+            port: 0,
+            atom: NO_ATOM,
+            store: "sqlite:commerce.db",
+            flow: "",
+            more: "",
+            secrets: &[],
+        }
+    }
+}
+
 /// A `commerced` with its folder.
 pub struct Desk<'a> {
     programs: &'a Programs,
@@ -104,34 +135,35 @@ pub struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    /// Writes secrets and configuration into `dir` and makes the keys; `atom` is where Atom is, `more` what else is configured,
-    /// and `secrets` the files it needs.
+    /// Writes secrets and configuration into `dir` and makes the keys.
     ///
     /// # Errors
     /// Something cannot be written, or a key not made.
     pub fn prepare(
         programs: &'a Programs,
         dir: &Path,
-        port: u16,
-        atom: &str,
-        more: &str,
-        secrets: &[(&str, &str)],
+        plan: &Plan<'_>,
     ) -> Result<Desk<'a>, Failure> {
-        for (name, text) in SECRETS.iter().chain(secrets) {
+        for (name, text) in SECRETS.iter().chain(plan.secrets) {
             write(dir, name, text)?;
         }
-        let config = write(dir, "commerced.toml", &(config(port, atom) + more))?;
+        let config = write(dir, "commerced.toml", &config(plan))?;
         let key = |role: &str| new_key(&programs.commerced, &config, dir, role);
         let (merchant, operator) = (key("merchant")?, key("operator")?);
         Ok(Desk {
             programs,
             dir: dir.to_owned(),
             config,
-            port,
-            url: format!("http://127.0.0.1:{port}"),
+            port: plan.port,
+            url: format!("http://127.0.0.1:{}", plan.port),
             merchant,
             operator,
         })
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Starts it and waits until it listens; `name` tells its starts apart in the folder.
@@ -289,24 +321,31 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// The configuration without what only one demo has.
-fn config(port: u16, atom: &str) -> String {
+fn config(plan: &Plan<'_>) -> String {
+    let Plan {
+        port,
+        atom,
+        store,
+        flow,
+        more,
+        ..
+    } = plan;
     format!(
         "[log]\nfile = \"commerced.log\"\n\n\
-         [store]\nurl = \"sqlite:commerce.db\"\n\n\
+         [store]\nurl = \"{store}\"\n\n\
          [http]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"\n\n\
          # The load comes from one address with one key.\n\
          [http.limits]\naddress_rate = 100000\naddress_burst = 100000\nkey_rate = 100000\nkey_burst = 100000\n\n\
          [callback]\nrate = 100000\nburst = 100000\n\n\
          [[merchant]]\nid = \"{MERCHANT}\"\n\n\
-         [flow]\nread_token_key = \"file:read_token_key\"\n\n\
+         [flow]\nread_token_key = \"file:read_token_key\"\n{flow}\n\
          [atom]\nenv = \"sim\"\nmerch_id = \"317157\"\npassword = \"file:atom_password\"\n\
          req_key = \"file:atom_req_key\"\nreq_salt = \"file:atom_req_salt\"\n\
          res_key = [\"file:atom_res_key\"]\nres_salt = [\"file:atom_res_salt\"]\n\
          req_hash_key = \"file:atom_req_hash_key\"\nres_hash_key = [\"file:atom_res_hash_key\"]\n\n\
          [atom.url]\nauth = \"{atom}/ots/aipay/auth\"\nstatus = \"{atom}/ots/payment/status\"\n\
          refund = \"{atom}/ots/payment/refund\"\nrefund_status = \"{atom}/ots/payment/status\"\n\
-         checkout_js = \"{atom}/staticdata/ots/js/atomcheckout.js\"\n\n"
+         checkout_js = \"{atom}/staticdata/ots/js/atomcheckout.js\"\n\n{more}"
     )
 }
 

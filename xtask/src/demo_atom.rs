@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::commerce::{self, Desk, Programs, READY_MAX, tell, wait, word};
+use crate::commerce::{self, Desk, Plan, Programs, READY_MAX, tell, wait, word};
 use crate::demo::{indent, output_of, shown};
 use crate::http;
 use crate::ports;
@@ -44,7 +44,12 @@ pub fn run() -> Result<(), Failure> {
     let args = ["atom", "--listen", "127.0.0.1:0", "--callback", &callback];
     let atom = programs.simulator("the simulator of Atom", &args, dir.join("atom.log"))?;
     let sim = atom.wait_for("ready ", READY_MAX)?;
-    let desk = Desk::prepare(&programs, &dir, port, &sim, "", &[])?;
+    let plan = Plan {
+        port,
+        atom: &sim,
+        ..Plan::default()
+    };
+    let desk = Desk::prepare(&programs, &dir, &plan)?;
     let commerced = desk.start("commerced")?;
     println!(
         "   Atom {sim}, commerced {}, files in {}",

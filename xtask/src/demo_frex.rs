@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::commerce::{self, Desk, Programs, READY_MAX, ask, tell, wait, word};
+use crate::commerce::{self, Desk, Plan, Programs, READY_MAX, ask, tell, wait, word};
 use crate::demo::{indent, shown};
 use crate::http::{self, Call};
 use crate::ports;
@@ -26,8 +26,6 @@ const ORDERS: usize = 120;
 const CANCEL_EACH: usize = 10;
 /// The member company of the demo.
 const JOINER: &str = "kawabe-tea";
-/// Where nobody is: this demo has no Atom.
-const NO_ATOM: &str = "http://127.0.0.1:9";
 /// Stages in which nothing more happens by itself.
 const ENDS: [&str; 3] = ["billed", "cancelled", "refused"];
 
@@ -66,7 +64,13 @@ pub fn run() -> Result<(), Failure> {
          passwords = [\"file:frex_password\"]\ntimeout_ms = 1000\nconnect_timeout_ms = 500\n"
     );
     let port = ports::free(1)?[0];
-    let desk = Desk::prepare(&programs, &dir, port, NO_ATOM, &more, &SECRETS)?;
+    let plan = Plan {
+        port,
+        more: &more,
+        secrets: &SECRETS,
+        ..Plan::default()
+    };
+    let desk = Desk::prepare(&programs, &dir, &plan)?;
     let commerced = desk.start("commerced-1")?;
     println!(
         "   agency {interface}, commerced {}, files in {}",

@@ -15,6 +15,7 @@ mod control;
 mod demo;
 mod demo_atom;
 mod demo_frex;
+mod figures;
 mod http;
 mod packages;
 mod ports;
@@ -43,6 +44,8 @@ enum Task {
     Ci,
     /// Measure the gateway against a blind TCP relay, and what its parts cost
     Compare(compare::CompareArgs),
+    /// Measure orders, callbacks, status queries and deferred payment, on SQLite and on PostgreSQL
+    Figures(figures::FiguresArgs),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test(args) => checks::test(&args),
         Task::Ci => checks::ci(),
         Task::Compare(args) => compare::run(&args),
+        Task::Figures(args) => figures::run(&args),
     });
     process::end_all();
     match done {

@@ -1,5 +1,5 @@
-//! One PostgreSQL server for all tests of a run, in a folder of its own that goes with it. Every test makes its own
-//! database in it, found by the variable `SEKISHO_TEST_PG`.
+//! A PostgreSQL server in a folder of its own that goes with it. Tests share one: every test makes its own database in it, found
+//! by the variable `SEKISHO_TEST_PG`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,11 +36,11 @@ pub fn is_root() -> bool {
 }
 
 impl Server {
-    /// Makes a cluster and starts it on a free port of loopback. What is written is not synced: it lives for one run.
+    /// Makes a cluster and starts it on a free port of loopback. Without `durable` what is written is not synced.
     ///
     /// # Errors
     /// A program is missing or fails; the end of its log is shown.
-    pub fn start() -> Result<Server, Failure> {
+    pub fn start(durable: bool) -> Result<Server, Failure> {
         let dir = std::env::temp_dir().join(format!("sekisho-postgres-{}", std::process::id()));
         let made = std::fs::create_dir_all(&dir);
         made.map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -75,7 +75,7 @@ impl Server {
                 "-k",
                 &dir.display().to_string(),
                 "-c",
-                "fsync=off",
+                if durable { "fsync=on" } else { "fsync=off" },
                 "-c",
                 "max_connections=400",
             ],
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_server_comes_and_goes() {
         crate::packages::need_all().expect("PostgreSQL");
-        let server = Server::start().expect("a server");
+        let server = Server::start(true).expect("a server");
         let address = server
             .url
             .trim_start_matches("postgres://postgres@")

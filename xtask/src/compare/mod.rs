@@ -12,7 +12,7 @@ mod machine;
 mod memory;
 mod peak;
 mod relay;
-mod results;
+pub mod results;
 mod run;
 
 use clap::Args;

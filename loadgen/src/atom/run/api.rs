@@ -156,6 +156,27 @@ impl Api {
         serde_json::from_value(acted).map_err(|error| format!("pay: {error}"))
     }
 
+    /// Has the simulator capture payments like the one of a token, under these numbers and for these orders.
+    ///
+    /// # Errors
+    /// The simulator refuses it.
+    pub async fn captures(
+        &self,
+        like: &str,
+        payments: &[(String, String)],
+    ) -> Result<(), Unexpected> {
+        let like: u64 = like.parse().map_err(|_| "captures: no token".to_owned())?;
+        let payments: Vec<Value> = payments
+            .iter()
+            .map(|(merch_txn_id, udf1)| json!({ "merch_txn_id": merch_txn_id, "udf1": udf1 }))
+            .collect();
+        let call = self
+            .client
+            .post(Api::at(&self.sim, "/_sim/captures"))
+            .json(&json!({ "like": like, "payments": payments }));
+        Api::expect("captures", &[204], call).await.map(drop)
+    }
+
     /// The whole view of an order.
     ///
     /// # Errors

@@ -71,6 +71,9 @@ pub struct RunAtomArgs {
     /// Percent of orders that meet one bad callback
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub bad: u8,
+    /// After the run, send so many of its callbacks once more, by as many workers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub duplicates: u64,
     /// After the run, wait so long for orders whose callback was lost to be paid
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub settle: u64,
@@ -166,9 +169,12 @@ async fn drive(args: &RunAtomArgs, api: Arc<Api>) -> Result<Report, String> {
         ..Identity::default()
     }));
     let mut warm = Report::default();
+    let mut waiting = Vec::new();
     for number in 0..args.warm_up {
         let plan = plan(args, &format!("{name}-W"), number);
-        warm.add(&order::drive(&api, &bad, &plan, Instant::now()).await);
+        let done = order::drive(&api, &bad, &plan, Instant::now()).await;
+        warm.add(&done);
+        waiting.extend(done.waiting);
     }
     if let Some((what, count)) = warm.errors.first_key_value() {
         return Err(format!(
@@ -207,12 +213,16 @@ async fn drive(args: &RunAtomArgs, api: Arc<Api>) -> Result<Report, String> {
         }
     }
     let mut report = Report::default();
-    let mut waiting = Vec::new();
+    let mut callbacks = Vec::new();
     while let Some(done) = done.recv().await {
         report.add(&done);
         waiting.extend(done.waiting);
+        callbacks.extend(done.callback);
     }
     report.finish(begin.elapsed(), args);
+    if args.duplicates > 0 && !callbacks.is_empty() {
+        send_again(&api, callbacks, args, &mut report).await;
+    }
     settle(&api, waiting, Duration::from_secs(args.settle), &mut report).await;
     Ok(report)
 }
@@ -242,6 +252,38 @@ async fn at_rate(
             drop(place);
         });
     }
+}
+
+/// Sends callbacks that were taken once more, one after the other and again from the first.
+async fn send_again(
+    api: &Arc<Api>,
+    callbacks: Vec<String>,
+    args: &RunAtomArgs,
+    report: &mut Report,
+) {
+    let (callbacks, next) = (Arc::new(callbacks), Arc::new(AtomicU64::new(0)));
+    let (to, mut answers) = mpsc::unbounded_channel();
+    let begin = Instant::now();
+    for _ in 0..args.workers.max(1) {
+        let (api, to, total) = (Arc::clone(api), to.clone(), args.duplicates);
+        let (callbacks, next) = (Arc::clone(&callbacks), Arc::clone(&next));
+        tokio::spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= total {
+                    break;
+                }
+                let body = callbacks[number as usize % callbacks.len()].clone();
+                // Nobody listens only when the run was given up.
+                let _ = to.send(api.callback(body).await);
+            }
+        });
+    }
+    drop(to);
+    while let Some(answer) = answers.recv().await {
+        report.add_duplicate(answer);
+    }
+    report.duplicates_per_second = args.duplicates as f64 / begin.elapsed().as_secs_f64();
 }
 
 /// Waits until the orders whose callback was lost are paid, pulling the query where an operator's key allows it.

@@ -53,6 +53,8 @@ pub struct Done {
     pub ended: Option<&'static str>,
     /// An order that only a status query can pay.
     pub waiting: Option<String>,
+    /// The callback that was taken.
+    pub callback: Option<String>,
 }
 
 /// Drives one order; `intended` is when it should have begun.
@@ -96,6 +98,7 @@ async fn steps(
         return Err(format!("callback: {}", delivered.http_status.unwrap_or(0)));
     }
     done.times.callback_us = Some(delivered.took_us);
+    done.callback.clone_from(&acted.return_body);
     done.times.order_us = Some(micros(intended.elapsed()));
     done.ended = Some(if plan.failed {
         "payment failed"

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::RunAtomArgs;
+use super::api::Unexpected;
 use super::order::Done;
 
 /// Longer than any answer may take, in microseconds.
@@ -85,6 +86,10 @@ pub struct Report {
     pub callback: Step,
     /// Its refund.
     pub refund: Step,
+    /// Callbacks sent once more.
+    pub duplicate: Step,
+    /// How many of these a second.
+    pub duplicates_per_second: f64,
     /// How orders ended.
     pub ended: BTreeMap<String, u64>,
     /// Bad callbacks by kind.
@@ -120,6 +125,20 @@ impl Report {
             trials.tried += 1;
             *trials.answers.entry(trial.status).or_default() += 1;
             trials.wrong += u64::from(!trial.right());
+        }
+    }
+
+    /// Adds a callback that was sent once more.
+    pub fn add_duplicate(&mut self, answer: Result<(u16, u64), Unexpected>) {
+        match answer {
+            Ok((200, us)) => self.duplicate.add(Some(us)),
+            Ok((status, _)) => {
+                *self
+                    .errors
+                    .entry(format!("duplicate: {status}"))
+                    .or_default() += 1
+            }
+            Err(error) => *self.errors.entry(error).or_default() += 1,
         }
     }
 
@@ -159,6 +178,7 @@ impl fmt::Display for Report {
             ("start", &self.start),
             ("callback", &self.callback),
             ("refund", &self.refund),
+            ("duplicate", &self.duplicate),
         ];
         writeln!(
             f,
@@ -172,6 +192,13 @@ impl fmt::Display for Report {
                 f,
                 "{name:<10}{:>8}{p50:>10.2}{p90:>10.2}{p99:>10.2}{max:>10.2}",
                 step.0.len()
+            )?;
+        }
+        if self.duplicates_per_second > 0.0 {
+            let rate = self.duplicates_per_second;
+            writeln!(
+                f,
+                "{rate:>8.0}  callbacks a second that were sent once more"
             )?;
         }
         for (how, count) in &self.ended {

@@ -3,6 +3,7 @@
 //! | Call | Does |
 //! |---|---|
 //! | `POST /_sim/pay` | the customer's visit to the hosted page, without a browser |
+//! | `POST /_sim/captures` | many payments like the one a token was for, each under a number of its own, and no callbacks |
 //! | `GET`, `POST /_sim/clock` | shows and moves the clock; what was due has happened when the answer comes |
 //! | `GET`, `POST`, `DELETE /_sim/faults` | shows, adds and forgets rules |
 //! | `GET`, `POST /_sim/switches` | shows and changes switches |
@@ -33,6 +34,7 @@ use super::{Shared, deliver};
 pub fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/_sim/pay", post(pay_call))
+        .route("/_sim/captures", post(captures))
         .route("/_sim/clock", get(clock).post(move_clock))
         .route(
             "/_sim/faults",
@@ -60,6 +62,24 @@ async fn pay_call(State(shared): State<Arc<Shared>>, Json(order): Json<PayOrder>
         }
         Err(error @ PayError::Unknown(_)) => refused(StatusCode::NOT_FOUND, error),
         Err(error) => refused(StatusCode::CONFLICT, error),
+    }
+}
+
+/// Payments to be made like another one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Captures {
+    /// The token of that one.
+    like: u64,
+    /// What is their own.
+    payments: Vec<pay::Copy>,
+}
+
+async fn captures(State(shared): State<Arc<Shared>>, Json(order): Json<Captures>) -> Response {
+    let mut world = shared.world();
+    match pay::captured_like(&mut world, order.like, &order.payments) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refused(StatusCode::NOT_FOUND, error),
     }
 }
 

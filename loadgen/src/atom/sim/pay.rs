@@ -202,6 +202,48 @@ fn decided(world: &mut World, keys: &Keys, order: &PayOrder, token: &Token, chan
     }
 }
 
+/// A payment like another one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Copy {
+    /// Its number at the merchant.
+    pub merch_txn_id: String,
+    /// The merchant's free member.
+    pub udf1: String,
+}
+
+/// Captures payments like the one that a token was for; their callbacks are lost.
+///
+/// # Errors
+/// There is no such token.
+pub fn captured_like(world: &mut World, like: u64, copies: &[Copy]) -> Result<(), PayError> {
+    let like = world.tokens.get(&like).ok_or(PayError::Unknown(like))?;
+    let mut token = Token {
+        opened: true,
+        used: true,
+        ..like.clone()
+    };
+    let order = PayOrder {
+        token: like.id,
+        outcome: Outcome::Success,
+        channel: None,
+        code: None,
+        then: Then::default(),
+        after_s: None,
+        stay: false,
+        wait: false,
+        lost: true,
+    };
+    let channel = token.sub_channel.clone().unwrap_or_else(|| "CC".to_owned());
+    for copy in copies {
+        token.id = world.next_token();
+        token.merch_txn_id.clone_from(&copy.merch_txn_id);
+        token.udf1.clone_from(&copy.udf1);
+        world.tokens.insert(token.id, token.clone());
+        payment(world, &order, &token, &channel, &[]);
+    }
+    Ok(())
+}
+
 /// Makes a payment, and plans what will become of it.
 fn payment(
     world: &mut World,
