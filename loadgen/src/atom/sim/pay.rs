@@ -9,7 +9,7 @@ use super::faults::{Fault, Place};
 use super::inbound::is_sub_channel;
 use super::records::{Left, Payment, PaymentState, Token};
 use super::wire;
-use super::world::{Due, World};
+use super::world::{Due, Known, World};
 
 /// How a visit to the page ends.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -239,6 +239,11 @@ pub fn captured_like(world: &mut World, like: u64, copies: &[Copy]) -> Result<()
         token.merch_txn_id.clone_from(&copy.merch_txn_id);
         token.udf1.clone_from(&copy.udf1);
         world.tokens.insert(token.id, token.clone());
+        let known = Known {
+            token: token.id,
+            payments: Vec::new(),
+        };
+        world.known.insert(token.merch_txn_id.clone(), known);
         payment(world, &order, &token, &channel, &[]);
     }
     Ok(())
