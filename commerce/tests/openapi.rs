@@ -18,12 +18,23 @@ use stage::{Commerced, Stage};
 const VARIABLE: &str = "SEKISHO_TEST_SCHEMATHESIS";
 /// Cases made up for each operation beside the examples and the edges.
 const CASES: &str = "10";
-/// What is held against the document. Not among them: that whatever fits the schemas is taken, and whatever does not is
-/// refused by 400. A schema cannot say which amounts, origins and cursors are ours, and the return address answers any
-/// browser alike.
+/// What is held against the document. Not among them: that whatever fits the schemas is taken. A schema cannot say which
+/// amounts, origins and cursors are ours.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
-     response_headers_conformance,response_schema_conformance,missing_required_header,\
-     unsupported_method,allow_header_conformance,ignored_auth";
+     response_headers_conformance,response_schema_conformance,negative_data_rejection,\
+     missing_required_header,unsupported_method,allow_header_conformance,ignored_auth";
+/// Deferred payment, with nobody at the agency's address: orders wait, and operators still see and decide.
+const DEFERRED: [(&str, &str); 2] = [
+    (
+        "[frex]",
+        "enabled = true\nbuyer_keys = [\"file:secrets/frex_buyer_key\"]",
+    ),
+    (
+        "[frex.agency]",
+        "base_url = \"http://127.0.0.1:9\"\nshop_code = \"shop\"\nterminal_id = \"terminal\"\n\
+         passwords = [\"file:secrets/frex_password\"]",
+    ),
+];
 /// What decides which.
 const SEED: &str = "20250115";
 
@@ -44,6 +55,8 @@ struct Known {
     paid: String,
     refund: String,
     issue: String,
+    deferred: String,
+    request: String,
 }
 
 async fn known(stage: &Stage, at: &Commerced) -> Known {
@@ -60,7 +73,36 @@ async fn known(stage: &Stage, at: &Commerced) -> Known {
     let issue = sqlx::query("SELECT id FROM issues")
         .fetch_one(stage.test.store.pool())
         .await;
+    let deferred = "DEFERRED-1".to_owned();
+    let person = json!({
+        "company_name": "Kawabe Tea", "customer_name": "Sample Buyer", "zip_code": "1000001",
+        "address": "1-1 Chiyoda, Chiyoda-ku, Tokyo", "tel_no": "0300000000", "email": "buyer@example.com",
+    });
+    let mut delivery = person.clone();
+    delivery.as_object_mut().expect("an object").remove("email");
+    let body = json!({
+        "order_no": deferred, "joiner_id": "kawabe-tea", "amount": 11_000, "buyer": person, "delivery": delivery,
+        "transaction_details": [{"detail": "tea", "price": 10_000, "quantity": 1, "billed_tax_kind": "T10"}],
+    });
+    sqlx::query("INSERT INTO frex_joiner (joiner_id, use_frex) VALUES ('kawabe-tea', 1)")
+        .execute(stage.test.store.pool())
+        .await
+        .expect("a company");
+    let (status, said) = stage.post(at, "/v1/frex/orders", "d", &body).await;
+    assert_eq!(status, 201, "{said}");
+    let operator = &stage.operators[0];
+    let (status, said) = stage
+        .post_as(operator, at, "/v1/admin/frex/batch", "run", &json!({}))
+        .await;
+    // The worker may be at it by itself already.
+    assert!(matches!(status, 202 | 409), "{said}");
+    let request = format!("{deferred}:ORDER_REG:0");
+    stage
+        .until_count(&format!("frex_request WHERE request_key = '{request}'"), 1)
+        .await;
     Known {
+        deferred,
+        request,
         order,
         paid,
         refund: refund["refund_id"].as_str().expect("an id").to_owned(),
@@ -73,33 +115,27 @@ fn settings(stage: &Stage, known: &Known) -> String {
     let operator = &stage.operators[0];
     format!(
         "[headers]\nAuthorization = \"Bearer {}\"\n\n\
-         [parameters]\n\"path.order_id\" = [\"{}\", \"{}\"]\n\"path.refund_id\" = \"{}\"\n\"path.issue_id\" = \"{}\"\n\n\
+         [parameters]\n\"path.order_id\" = [\"{}\", \"{}\"]\n\"path.refund_id\" = \"{}\"\n\"path.issue_id\" = \"{}\"\n\
+         \"path.order_no\" = \"{}\"\n\"path.request_key\" = \"{}\"\n\n\
          [checks.missing_required_header]\nexpected-statuses = [400, 401, 403, 406, 415, 422, 428]\n\n\
+         [checks.negative_data_rejection]\nexpected-statuses = [400, 401, 403, 404, 406, 409, 413, 415, 422, 428]\n\n\
          [[operations]]\ninclude-path-regex = \"^/v1/admin\"\nheaders = {{ Authorization = \"Bearer {operator}\" }}\n",
-        stage.merchant, known.order, known.paid, known.refund, known.issue
+        stage.merchant,
+        known.order,
+        known.paid,
+        known.refund,
+        known.issue,
+        known.deferred,
+        known.request
     )
 }
 
 async fn conforms(test: common::TestStore) {
     let name = test.name();
     // A page of made-up requests is no merchant's traffic.
-    // Nobody is at the agency's address: orders wait, and operators still see and decide.
-    let stage = Stage::new(
-        test,
-        &[
-            ("[flow]", "attempts_per_hour_max = 1000"),
-            (
-                "[frex]",
-                "enabled = true\nbuyer_keys = [\"file:secrets/frex_buyer_key\"]",
-            ),
-            (
-                "[frex.agency]",
-                "base_url = \"http://127.0.0.1:9\"\nshop_code = \"shop\"\nterminal_id = \"terminal\"\n\
-                 passwords = [\"file:secrets/frex_password\"]",
-            ),
-        ],
-    )
-    .await;
+    let mut more = vec![("[flow]", "attempts_per_hour_max = 1000")];
+    more.extend(DEFERRED);
+    let stage = Stage::new(test, &more).await;
     let at = stage.start(None).expect("it serves");
     let known = known(&stage, &at).await;
     let config = stage.dir().join("schemathesis.toml");

@@ -15,6 +15,10 @@ use super::reply::{Answer, IdempotencyKey, caller};
 use crate::atom::flow::OrderFilter;
 use crate::atom::flow::issues::IssueFilter;
 
+/// Characters of what orders are filtered by.
+const HOLD_MAX: usize = 64;
+const MERCH_TXN_ID_MAX: usize = 32;
+const ATOM_TXN_ID_MAX: usize = 20;
 /// Entries of a page that names no limit.
 const LIMIT_DEFAULT: i64 = 50;
 
@@ -66,11 +70,17 @@ pub async fn orders(
     let filter = OrderFilter {
         status: query.status,
         refund_state: query.refund_state,
-        hold: query.hold,
+        hold: made_of("hold", HOLD_MAX, query.hold, |it| {
+            it.is_ascii_lowercase() || it == b'_'
+        })?,
         from: instant("from", query.from.as_deref())?,
         to: instant("to", query.to.as_deref())?,
-        merch_txn_id: query.merch_txn_id,
-        atom_txn_id: query.atom_txn_id,
+        merch_txn_id: made_of("merch_txn_id", MERCH_TXN_ID_MAX, query.merch_txn_id, |it| {
+            it.is_ascii_uppercase() || it.is_ascii_digit()
+        })?,
+        atom_txn_id: made_of("atom_txn_id", ATOM_TXN_ID_MAX, query.atom_txn_id, |it| {
+            it.is_ascii_digit()
+        })?,
         merchant_id: query.merchant_id,
         limit: limit(query.limit)?,
         cursor: query.cursor,
@@ -146,6 +156,21 @@ pub async fn resolve_refund(
         .resolve_refund(&caller(&who), &id, key.text(), &body.0)
         .await?;
     Ok(reply.into())
+}
+
+/// A filter by a word that can only be made of such characters.
+fn made_of(
+    field: &str,
+    max: usize,
+    given: Option<String>,
+    fits: fn(u8) -> bool,
+) -> Result<Option<String>, Problem> {
+    match given {
+        Some(word) if word.is_empty() || word.len() > max || !word.bytes().all(fits) => {
+            Err(Problem::invalid(field, "is no value of this kind"))
+        }
+        _ => Ok(given),
+    }
 }
 
 fn limit(given: Option<i64>) -> Result<i64, Problem> {

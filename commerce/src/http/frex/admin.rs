@@ -27,6 +27,10 @@ const LIMIT_MAX: i64 = 200;
 /// Characters of a note.
 const NOTE_CHARS_MAX: usize = 500;
 
+/// Characters of an order's number, and of a cursor.
+const ORDER_NO_MAX: usize = 40;
+const CURSOR_MAX: usize = 200;
+
 /// Which steps a run by hand makes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,8 +119,8 @@ pub async fn requests(desk: Desk, Query(query): Query<RequestQuery>) -> Result<A
     let filter = RequestFilter {
         state: word("state", query.state.as_deref(), RequestState::from_word)?,
         kind: word("type", query.kind.as_deref(), RequestType::from_name)?,
-        order_no: query.order_no.as_deref(),
-        after: query.cursor.as_deref(),
+        order_no: plain("order_no", ORDER_NO_MAX, query.order_no.as_deref())?,
+        after: plain("cursor", CURSOR_MAX, query.cursor.as_deref())?,
         limit: limit + 1,
     };
     let rows = view::requests(&desk.frex.shop.store, filter).await?;
@@ -128,9 +132,9 @@ pub async fn requests(desk: Desk, Query(query): Query<RequestQuery>) -> Result<A
 pub async fn alerts(desk: Desk, Query(query): Query<AlertQuery>) -> Result<Answer, Problem> {
     let limit = limit(query.limit)?;
     let filter = AlertFilter {
-        order_no: query.order_no.as_deref(),
+        order_no: plain("order_no", ORDER_NO_MAX, query.order_no.as_deref())?,
         resolved: query.resolved,
-        after: query.cursor.as_deref(),
+        after: plain("cursor", CURSOR_MAX, query.cursor.as_deref())?,
         limit: limit + 1,
     };
     let rows = view::alerts(&desk.frex.shop.store, &filter).await?;
@@ -141,7 +145,8 @@ pub async fn alerts(desk: Desk, Query(query): Query<AlertQuery>) -> Result<Answe
 pub async fn runs(desk: Desk, Query(query): Query<PageQuery>) -> Result<Answer, Problem> {
     let limit = limit(query.limit)?;
     let store = &desk.frex.shop.store;
-    let rows = view::runs_before(store, query.cursor.as_deref(), limit + 1).await?;
+    let after = plain("cursor", CURSOR_MAX, query.cursor.as_deref())?;
+    let rows = view::runs_before(store, after, limit + 1).await?;
     Ok(page(named(rows, "run_id"), limit))
 }
 
@@ -326,6 +331,21 @@ fn limit(given: Option<i64>) -> Result<i64, Problem> {
             "limit",
             format!("must be from 1 to {LIMIT_MAX}"),
         )),
+    }
+}
+
+/// A text that can only be letters, digits, hyphens and underscores.
+fn plain<'a>(field: &str, max: usize, given: Option<&'a str>) -> Result<Option<&'a str>, Problem> {
+    let is_plain = |text: &str| {
+        let fits = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
+        (1..=max).contains(&text.len()) && text.bytes().all(fits)
+    };
+    match given {
+        Some(text) if !is_plain(text) => Err(Problem::invalid(
+            field,
+            format!("must be 1 to {max} of A-Z a-z 0-9 - _"),
+        )),
+        _ => Ok(given),
     }
 }
 
