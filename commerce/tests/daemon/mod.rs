@@ -59,6 +59,8 @@ pub struct Options {
     pub secrets: Vec<(&'static str, &'static str)>,
     /// Further lines by table: `("[http.limits]", "key_rate = 1")`.
     pub more: Vec<(&'static str, String)>,
+    /// Further variables of its environment.
+    pub env: Vec<(&'static str, PathBuf)>,
 }
 
 impl Daemon {
@@ -71,6 +73,7 @@ impl Daemon {
         let mut child = commerced()
             .args(["serve", "--config"])
             .arg(&config)
+            .envs(options.env.iter().cloned())
             .stdout(Stdio::piped())
             .spawn()
             .expect("commerced runs");

@@ -9,8 +9,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use rcgen::{CertifiedKey, KeyPair};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// What a catcher caught: head (headers or envelope) and body.
 type Caught = Arc<Mutex<Vec<(String, String)>>>;
@@ -68,15 +72,28 @@ impl Catcher {
 
     /// Catches e-mail: as much of SMTP as a sender needs.
     pub async fn smtp() -> Self {
+        Self::mail(None).await
+    }
+
+    /// Catches e-mail after STARTTLS, with the certificate of `localhost`.
+    pub async fn starttls(identity: &CertifiedKey<KeyPair>) -> Self {
+        let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.cert.der().clone()], key);
+        Self::mail(Some(Arc::new(config.expect("a certificate")).into())).await
+    }
+
+    async fn mail(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("its number").port();
         let (caught, refusals) = (Caught::default(), Arc::new(AtomicU32::new(0)));
         let state = (caught.clone(), refusals.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (caught, refusals) = state.clone();
+                let (state, tls) = (state.clone(), tls.clone());
                 // A sender that hangs up ends its own conversation only.
-                tokio::spawn(async move { drop(talk(socket, caught, refusals).await) });
+                tokio::spawn(async move { drop(converse(socket, &state, tls).await) });
             }
         });
         Self {
@@ -113,26 +130,50 @@ async fn take(
     StatusCode::NO_CONTENT
 }
 
-async fn talk(socket: TcpStream, caught: Caught, refusals: Arc<AtomicU32>) -> std::io::Result<()> {
-    let (read, mut write) = socket.into_split();
-    let mut lines = BufReader::new(read).lines();
-    write.write_all(b"220 catcher\r\n").await?;
+/// One sender's conversation, which goes on encrypted if that is offered and taken.
+async fn converse(
+    mut socket: TcpStream,
+    state: &(Caught, Arc<AtomicU32>),
+    tls: Option<TlsAcceptor>,
+) -> std::io::Result<()> {
+    socket.write_all(b"220 catcher\r\n").await?;
+    match tls {
+        None => talk(&mut socket, state, "250-AUTH PLAIN\r\n")
+            .await
+            .map(drop),
+        Some(tls) => {
+            if talk(&mut socket, state, "250-STARTTLS\r\n").await? {
+                talk(&mut tls.accept(socket).await?, state, "250-AUTH PLAIN\r\n").await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Answers until the sender leaves; whether it left for an encrypted connection.
+async fn talk(
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    (caught, refusals): &(Caught, Arc<AtomicU32>),
+    offer: &str,
+) -> std::io::Result<bool> {
+    let mut stream = BufReader::new(socket);
     let mut envelope = String::new();
-    while let Some(line) = lines.next_line().await? {
-        let word = line.split([' ', ':']).next().unwrap_or_default();
+    let hello = format!("250-catcher\r\n{offer}250 8BITMIME\r\n");
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 0 {
+        let word = line.split([' ', ':']).next().unwrap_or_default().trim();
         let answer = match word.to_ascii_uppercase().as_str() {
-            "EHLO" => "250-catcher\r\n250-AUTH PLAIN\r\n250 8BITMIME\r\n",
-            "DATA" if refused(&refusals) => "451 not now\r\n",
+            "EHLO" => hello.as_str(),
+            "STARTTLS" => {
+                stream.write_all(b"220 begin\r\n").await?;
+                return Ok(true);
+            }
+            "DATA" if refused(refusals) => "451 not now\r\n",
             "DATA" => {
-                write.write_all(b"354 go on\r\n").await?;
+                stream.write_all(b"354 go on\r\n").await?;
                 let mut body = String::new();
-                while let Some(line) = lines.next_line().await? {
-                    if line == "." {
-                        break;
-                    }
-                    body.push_str(&line);
-                    body.push('\n');
-                }
+                while stream.read_line(&mut body).await? > 0 && !body.ends_with("\r\n.\r\n") {}
+                let body = body.replace("\r\n", "\n");
                 let mut caught = caught.lock().unwrap_or_else(PoisonError::into_inner);
                 caught.push((std::mem::take(&mut envelope), body));
                 "250 taken\r\n"
@@ -141,9 +182,9 @@ async fn talk(socket: TcpStream, caught: Caught, refusals: Arc<AtomicU32>) -> st
             "AUTH" => "235 welcome\r\n",
             _ => "250 well\r\n",
         };
-        envelope.push_str(&line);
-        envelope.push('\n');
-        write.write_all(answer.as_bytes()).await?;
+        envelope.push_str(&line.replace('\r', ""));
+        stream.write_all(answer.as_bytes()).await?;
+        line.clear();
     }
-    Ok(())
+    Ok(false)
 }

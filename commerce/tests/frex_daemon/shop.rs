@@ -1,5 +1,6 @@
 //! A daemon with deferred payment and a shop that uses it.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -33,6 +34,8 @@ pub struct Setup {
     pub notify: String,
     /// Address of the store; a file of its own if empty.
     pub store: String,
+    /// A file with the authorities that are trusted, instead of the system's.
+    pub authorities: Option<PathBuf>,
     /// How long the agency may take, if not a second.
     pub timeout_ms: Option<u64>,
 }
@@ -75,8 +78,12 @@ impl Shop {
         if !setup.store.is_empty() {
             more.push(("[store]", format!("url = \"{}\"", setup.store)));
         }
+        let authorities = setup.authorities.iter();
         let options = Options {
             more,
+            env: authorities
+                .map(|file| ("SSL_CERT_FILE", file.clone()))
+                .collect(),
             ..Options::default()
         };
         let daemon = tokio::task::spawn_blocking(move || Daemon::start(&options)).await;
@@ -137,6 +144,15 @@ impl Shop {
                 "{order_no} never came to {stage}: {order:#}\n{}",
                 self.daemon.log()
             );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the log says something.
+    pub async fn logs(&self, what: &str) {
+        let since = Instant::now();
+        while !self.daemon.log().contains(what) {
+            assert!(since.elapsed() < PATIENCE, "{}", self.daemon.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -93,3 +93,43 @@ async fn failures_are_told_by_both_ways() {
     shop.shows_no_buyer("the log", &log);
     assert!(!log.contains("a-made-up-password-for-mail"));
 }
+
+/// E-mail goes out encrypted to a server whose certificate is trusted, and to no other one: neither in clear to one that offers
+/// no encryption, nor to one that cannot show who it is.
+#[tokio::test]
+async fn mail_is_never_sent_in_clear() {
+    let known = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("an identity");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("an identity");
+    let dir = tempfile::tempdir().expect("a folder");
+    let authorities = dir.path().join("authorities.pem");
+    std::fs::write(&authorities, known.cert.pem()).expect("written");
+    let catchers = [
+        Catcher::starttls(&known).await,
+        Catcher::starttls(&other).await,
+        Catcher::smtp().await,
+    ];
+    for (at, catcher) in catchers.iter().enumerate() {
+        let agency = Agency::start();
+        let setup = Setup {
+            authorities: Some(authorities.clone()),
+            notify: format!(
+                "gather_s = 1\nretry_s = [1]\nsmtp_host = \"localhost\"\nsmtp_port = {}\nsmtp_tls = \"starttls\"\nsmtp_user = \"frex\"\n\
+                 smtp_password = \"file:secrets/frex_smtp_password\"\nmail_from = \"frex@shop.example\"\nmail_to = [\"desk@shop.example\"]",
+                catcher.port
+            ),
+            ..Setup::default()
+        };
+        let shop = Shop::start(&agency, &setup).await;
+        agency
+            .rules(&json!({"orders": [{"order": "N*", "refuse": [{"call": "register", "codes": ["E_ADDRESS"]}]}]}))
+            .await;
+        shop.place("N1", 11_000).await;
+        if at == 0 {
+            let (envelope, _) = catcher.caught(|body| body.contains("N1")).await;
+            assert!(envelope.contains("AUTH PLAIN"), "{envelope}");
+        } else {
+            shop.logs("a message by mail did not get through").await;
+            assert!(catcher.all().is_empty(), "{:#?}", catcher.all());
+        }
+    }
+}
