@@ -81,6 +81,9 @@ pub struct Txn {
     pub captures: Vec<String>,
     pub reversed: bool,
     pub code: Option<&'static str>,
+    pub newest_first: bool,
+    pub other_amount: Option<i64>,
+    pub settled: bool,
 }
 
 #[derive(Default)]
@@ -198,6 +201,12 @@ impl Gateway {
             .code = Some(code);
     }
 
+    /// Changes what a status query says of an attempt.
+    pub fn change(&self, merch_txn_id: &str, change: impl FnOnce(&mut Txn)) {
+        let mut state = self.state();
+        change(state.txns.get_mut(merch_txn_id).expect("it is known"));
+    }
+
     /// Atom gives the payment back of its own accord.
     pub fn reverse(&self, merch_txn_id: &str) {
         self.state()
@@ -306,7 +315,7 @@ impl Txn {
             sub_channel: Some("CC".to_owned()),
             bank_txn_id: Some("0011000000900001001".to_owned()),
             ots_bank_name: None,
-            recon_status: Some("NRNS".to_owned()),
+            recon_status: Some(if self.settled { "RS" } else { "NRNS" }.to_owned()),
         };
         assert!(!merch_txn_id.is_empty());
         let first = self.captures.first();
@@ -318,14 +327,22 @@ impl Txn {
             (_, _, Some(code)) => Some(said(code, Class::Failed, first)),
             (_, Some(_), None) => Some(said("OTS0000", Class::Success, first)),
         };
-        let duplicates = self.captures.iter().skip(1);
-        let duplicates = duplicates.map(|number| said("OTS0000", Class::Success, Some(number)));
+        let further = self.captures.iter().skip(1);
+        let further = further.map(|number| said("OTS0000", Class::Success, Some(number)));
+        let mut list: Vec<_> = transaction.into_iter().chain(further).collect();
+        if self.newest_first {
+            list.reverse();
+        }
+        // A success goes before anything else.
+        list.sort_by_key(|said| said.reading.class != Class::Success);
+        let mut list = list.into_iter();
+        let transaction = list.next();
         StatusAnswer {
             reading: transaction
                 .as_ref()
                 .map_or(Reading::quiet(Class::NoData), |said| said.reading),
             transaction,
-            duplicates: duplicates.collect(),
+            others: list.collect(),
         }
     }
 }
@@ -417,7 +434,10 @@ impl Atom for Gateway {
             }),
             Some(StatusFate::Lagging) => Ok(Txn::default().answer(&request.merch_txn_id, 0)),
             Some(StatusFate::OtherAmount) => Ok(txn.answer(&request.merch_txn_id, 1)),
-            None => Ok(txn.answer(&request.merch_txn_id, txn.amount)),
+            None => {
+                let amount = txn.other_amount.unwrap_or(txn.amount);
+                Ok(txn.answer(&request.merch_txn_id, amount))
+            }
         }
     }
 

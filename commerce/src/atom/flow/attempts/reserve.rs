@@ -100,6 +100,7 @@ impl Flow {
             confirmed_at: None,
             final_at: None,
             cleared_at: None,
+            accepted: None,
             refund_reserved: 0,
             refund_done: 0,
             version: 1,
