@@ -15,6 +15,7 @@ use commerce::atom::wire::messages::{
 use commerce::atom::wire::sign::CallbackFields;
 use commerce::clock::Clock;
 use commerce::secret::Secret;
+use tokio::time::Instant;
 
 use super::desk::{Desk, ListFate, RefundFate};
 
@@ -90,6 +91,7 @@ pub struct Txn {
 struct State {
     txns: BTreeMap<String, Txn>,
     auth: VecDeque<AuthFate>,
+    auth_began: Vec<Instant>,
     status: VecDeque<StatusFate>,
     numbers: u64,
     queries: usize,
@@ -205,6 +207,11 @@ impl Gateway {
     pub fn change(&self, merch_txn_id: &str, change: impl FnOnce(&mut Txn)) {
         let mut state = self.state();
         change(state.txns.get_mut(merch_txn_id).expect("it is known"));
+    }
+
+    /// When each call of AUTH says that its customer began to wait.
+    pub fn auth_began(&self) -> Vec<Instant> {
+        self.state().auth_began.clone()
     }
 
     /// Atom gives the payment back of its own accord.
@@ -349,9 +356,13 @@ impl Txn {
 
 #[async_trait]
 impl Atom for Gateway {
-    async fn auth(&self, request: &AuthRequest) -> Result<AuthAnswer, CallError> {
+    async fn auth(&self, request: &AuthRequest, began: Instant) -> Result<AuthAnswer, CallError> {
         let api = Api::Auth;
-        let fate = self.state().auth.pop_front();
+        let fate = {
+            let mut state = self.state();
+            state.auth_began.push(began);
+            state.auth.pop_front()
+        };
         match fate {
             Some(AuthFate::NotSent) => {
                 return Err(CallError::NotSent {
