@@ -1,6 +1,7 @@
 //! A flow with a stand-in for Atom and a clock moved by hand.
 
 mod crash;
+mod crashes;
 mod decisions;
 mod desk;
 mod gateway;
