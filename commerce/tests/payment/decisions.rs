@@ -218,6 +218,69 @@ async fn a_hold_ends_with_a_decision() {
     }
 }
 
+/// Two messages disagree in two ways: what is accepted is what the issue tells that was decided about, and the other one can
+/// be closed then.
+#[tokio::test]
+async fn the_evidence_that_was_decided_about() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = held(&world, "twice").await;
+        let first = the_issue(&world, "amount_mismatch").await;
+        let number = world.gateway.ledger()[&merch_txn_id].captures[0].clone();
+        let mut other = world.gateway.message(&merch_txn_id);
+        (other.amount, other.total) = (500, 500);
+        other.atom_txn_id = "11000000700001".to_owned();
+        world.call_back(&other).await;
+        assert_eq!(world.issues_of("amount_mismatch").await.len(), 2);
+        world
+            .both_resolve_issue(&first, "accept_amount")
+            .await
+            .expect("accepted");
+        let view = world.view(&order_id).await;
+        assert_eq!(view["attempts"][0]["atom_txn_id"], json!(number));
+        assert_eq!(view["refundable_amount"], 9_999, "{}", test.name());
+        let second = the_issue(&world, "amount_mismatch").await;
+        one_resolves(&world, &second, "close")
+            .await
+            .expect("nothing is held by it any more");
+        ships(&world, &order_id).await;
+    }
+}
+
+/// Of a held payment of a split order a part may be refused: as long as money is left, it is held and somebody knows.
+#[tokio::test]
+async fn a_held_payment_that_was_given_back_in_part() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let body = json!({"merchant_order_ref": "split", "amount": 10_000, "currency": "INR",
+            "customer": {"email": "buyer@example.com", "mobile": "9000000000"},
+            "items": [{"product": "TEA", "amount": 6_000}, {"product": "CUP", "amount": 4_000}]});
+        let body = body.to_string();
+        let made = world
+            .flow
+            .create_order(&world.who, Some("split"), body.as_bytes());
+        let order_id = super::text(&made.await.expect("an order").body, "order_id");
+        let started = world.start(&order_id, "split", json!({})).await;
+        let merch_txn_id = super::text(&started.expect("an attempt").body, "merch_txn_id");
+        world.gateway.pay(&merch_txn_id);
+        let mut message = world.gateway.message(&merch_txn_id);
+        message.currency = "USD";
+        world.call_back(&message).await;
+        let issue = the_issue(&world, "amount_mismatch").await;
+        world.gateway.next_refund(&merch_txn_id, RefundFate::Mixed);
+        world
+            .both_resolve_issue(&issue, "refund_surplus")
+            .await
+            .expect("queued");
+        world.follow_refunds().await;
+        let parts = "refunds WHERE state = 'accepted' AND amount = 6000";
+        assert_eq!(world.count(parts).await, 1, "{}", test.name());
+        assert_eq!(the_issue(&world, "amount_mismatch").await, issue);
+        let view = world.view(&order_id).await;
+        assert_eq!(view["holds"], json!(["amount_mismatch"]), "{}", test.name());
+    }
+}
+
 /// Atom has settled what it calls failed: the money goes back, or pays the order.
 #[tokio::test]
 async fn a_settled_failure() {

@@ -217,8 +217,9 @@ impl Flow {
         paid: &AttemptRow,
         caller: &Caller,
     ) -> Result<String, FlowError> {
-        let told = issue.kind == Kind::SettledButFailed;
-        let second = match told {
+        // The issue is about the attempt's own capture, which nobody has believed yet, or about one that it has or has besides.
+        let unbelieved = Kind::HOLDING.contains(&issue.kind) && !paid.outcome.is_captured();
+        let second = match unbelieved {
             true => None,
             false => Surplus::second_of(&issue.detail, paid),
         };
@@ -228,10 +229,9 @@ impl Flow {
                 "the order is paid by this capture; refund the order instead",
             ));
         }
-        let held = paid.hold.clone();
-        if (held.is_some() || told) && second.is_none() && !paid.outcome.is_captured() {
-            let hold = held.unwrap_or_else(|| issue.kind.as_str().to_owned());
-            self.believe_capture(tx, issue, paid, Some(hold)).await?;
+        if unbelieved {
+            let hold = Some(issue.kind.as_str().to_owned());
+            self.believe_capture(tx, issue, paid, hold).await?;
         }
         let surplus = Surplus {
             issue_id: issue.id.clone(),
@@ -296,9 +296,12 @@ impl Flow {
         let evidence = Evidence::read(issue)?;
         let mut after = doubted.clone();
         let mut source = doubted.status_source.unwrap_or(Source::Callback);
-        if issue.kind == Kind::SettledButFailed && !doubted.outcome.is_captured() {
+        if issue.kind == Kind::SettledButFailed {
             // It is a status query that told of this money.
             source = Source::Status;
+        }
+        if !doubted.outcome.is_captured() {
+            // What this issue tells is what was decided about, whatever a later message said.
             after.atom_txn_id = evidence.atom_txn_id.or(after.atom_txn_id);
             after.total_amount = evidence.total.or(after.total_amount);
             after.surcharge = evidence.surcharge.or(after.surcharge);

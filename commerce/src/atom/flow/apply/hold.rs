@@ -63,6 +63,8 @@ impl Flow {
         detail["source"] = json!(change.news.source.as_str());
         detail["status_code"] = json!(change.news.code);
         detail["atom_txn_id"] = json!(change.news.atom_txn_id);
+        detail["total"] = json!(change.news.amounts.total);
+        detail["surcharge"] = json!(change.news.amounts.surcharge);
         let raised = self.open_issue(tx, change, kind, about, detail).await?;
         // A payment that is known to be good is not taken back by a message that disagrees with it. And what was decided
         // holds nothing any more: there is never a hold without an open issue that ends it.

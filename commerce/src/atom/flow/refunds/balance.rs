@@ -118,12 +118,11 @@ pub(super) async fn move_balance(
     }
 }
 
-/// Ends the hold of an attempt of whose capture nothing is left.
+/// Ends the hold of an attempt whose capture was given back.
 pub(super) async fn end_hold(tx: &mut Tx, attempt_id: &str, now_ms: i64) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE payment_attempts SET hold = NULL, version = version + 1, updated_at = $1 \
-         WHERE id = $2 AND hold IS NOT NULL \
-         AND refund_done >= COALESCE(total_amount - COALESCE(surcharge, 0), amount)",
+         WHERE id = $2 AND hold IS NOT NULL",
     )
     .bind(now_ms)
     .bind(attempt_id)

@@ -130,7 +130,10 @@ impl Flow {
             .await
             .map_err(StoreError::from)?;
         }
-        if let (Some(issue_id), true) = (&refund.issue_id, refund.state.counts_as_refunded()) {
+        // Of a split payment a part may have been refused: then money is left to decide about.
+        let gone = refund.surplus || balance::attempt_of(tx, refund).await?.is_given_back();
+        let given_back = gone && refund.state.counts_as_refunded();
+        if let (Some(issue_id), true) = (&refund.issue_id, given_back) {
             sqlx::query(
                 "UPDATE issues SET closed_at = $1, resolution = $2 \
                  WHERE id = $3 AND closed_at IS NULL",
