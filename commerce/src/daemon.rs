@@ -181,7 +181,6 @@ fn atom(
         clock.clone(),
         metrics.clone(),
     )?;
-    metrics.derived_keys(1 + secrets.response_keys.len() as u64);
     Ok((Arc::new(client), inbound))
 }
 

@@ -4,7 +4,7 @@
 mod fake_atom;
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use commerce::atom::call::{
     Api, Atom, CallClass, CallError, CallObserver, CircuitState, Doubt, ErrorClass, NotSent,
@@ -19,6 +19,7 @@ use commerce::atom::wire::messages::{
 use commerce::clock::Clock;
 use commerce::secret::Secret;
 use fake_atom::{Act, Server};
+use tokio::time::Instant;
 
 const RESPONSE_KEY: &str = "75AEF0FA1B94B3C10D4F5B268F757F11";
 const TOKEN: &str = r#"{"atomTokenId":15000000085228,"responseDetails":{"txnStatusCode":"OTS0000","txnMessage":"SUCCESS"}}"#;
@@ -244,7 +245,7 @@ async fn ambiguous_faults_of_auth() {
     ];
     for (act, name, http_status) in table {
         let bench = bench([act.clone()]).await;
-        let result = bench.client.auth(&auth_request()).await;
+        let result = bench.client.auth(&auth_request(), Instant::now()).await;
         assert_eq!(doubt(result), (name, http_status));
         let sent = usize::from(!matches!(act, Act::CloseUnread));
         assert_eq!(bench.server.seen().len(), sent, "{name} is not repeated");
@@ -265,7 +266,7 @@ async fn oddities_are_accepted() {
         let bench = bench([answer(200, body)]).await;
         let token = bench
             .client
-            .auth(&auth_request())
+            .auth(&auth_request(), Instant::now())
             .await
             .expect("a token")
             .token;
@@ -289,7 +290,7 @@ async fn not_sent_is_repeated() {
     tokio::task::yield_now().await;
     let (client, _, seen) = client_of(&settings(&format!("http://{addr}")), &secrets());
     let error = client
-        .auth(&auth_request())
+        .auth(&auth_request(), Instant::now())
         .await
         .expect_err("nobody listens");
     let why = NotSent::Connect;
@@ -321,7 +322,7 @@ async fn a_failed_handshake_is_not_sent() {
     let garbage = Server::start((0..3).map(|_| Act::CloseUnread)).await;
     let (client, ..) = client_of(&settings(&format!("https://{}", garbage.addr)), &secrets());
     let error = client
-        .auth(&auth_request())
+        .auth(&auth_request(), Instant::now())
         .await
         .expect_err("no TLS there");
     assert!(
@@ -346,7 +347,7 @@ async fn a_failed_handshake_is_not_sent() {
     slow.calls.connect_timeout_ms = 100;
     let (client, ..) = client_of(&slow, &secrets());
     let error = client
-        .auth(&auth_request())
+        .auth(&auth_request(), Instant::now())
         .await
         .expect_err("no handshake");
     assert!(
@@ -359,6 +360,20 @@ async fn a_failed_handshake_is_not_sent() {
         ),
         "{error}"
     );
+}
+
+/// The time of a call counts from when its caller began to wait; when that is over nothing is sent.
+#[tokio::test]
+async fn a_late_call_is_not_sent() {
+    let bench = bench([answer(200, good(TOKEN))]).await;
+    let began = Instant::now() - Duration::from_secs(20);
+    let error = bench.client.auth(&auth_request(), began).await;
+    let (api, why) = (Api::Auth, NotSent::Deadline);
+    assert_eq!(
+        error.expect_err("too late"),
+        CallError::NotSent { api, why }
+    );
+    assert_eq!(bench.server.seen().len(), 0);
 }
 
 /// A query only reads, so it is repeated after any doubt, three tries in all; a refund is not.
@@ -404,8 +419,15 @@ async fn only_queries_are_repeated_in_doubt() {
 #[tokio::test]
 async fn a_dying_connection_is_ambiguous() {
     let bench = bench([Act::KeepAlive(good(TOKEN)), Act::CloseRead]).await;
-    bench.client.auth(&auth_request()).await.expect("a token");
-    assert_eq!(doubt(bench.client.auth(&auth_request()).await).0, "broken");
+    bench
+        .client
+        .auth(&auth_request(), Instant::now())
+        .await
+        .expect("a token");
+    assert_eq!(
+        doubt(bench.client.auth(&auth_request(), Instant::now()).await).0,
+        "broken"
+    );
     assert_eq!(bench.server.seen().len(), 2);
 }
 
@@ -459,7 +481,7 @@ async fn refusals() {
         let bench = bench([act]).await;
         let error = bench
             .client
-            .auth(&auth_request())
+            .auth(&auth_request(), Instant::now())
             .await
             .expect_err("a refusal");
         assert_eq!(error.class(), class, "{error}");
@@ -492,7 +514,11 @@ async fn retry_after() {
     assert!(began.elapsed() >= Duration::from_secs(1));
 
     let told = bench([busy()]).await;
-    let error = told.client.auth(&auth_request()).await.expect_err("busy");
+    let error = told
+        .client
+        .auth(&auth_request(), Instant::now())
+        .await
+        .expect_err("busy");
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
 
     let too_long = Act::Answer(503, "Retry-After: 3600\r\n", String::new());
@@ -518,7 +544,7 @@ async fn the_circuit() {
     let bench = bench(faults.chain(rest)).await;
     for _ in 0..5 {
         assert_eq!(
-            doubt(bench.client.auth(&auth_request()).await).0,
+            doubt(bench.client.auth(&auth_request(), Instant::now()).await).0,
             "empty_response"
         );
     }
@@ -526,7 +552,7 @@ async fn the_circuit() {
         api: Api::Auth,
         retry_after: Duration::from_millis(wait),
     };
-    let auth = async || bench.client.auth(&auth_request()).await;
+    let auth = async || bench.client.auth(&auth_request(), Instant::now()).await;
     assert_eq!(auth().await, Err(shut(15_000)));
     bench.clock.advance(14_999);
     assert_eq!(auth().await, Err(shut(1)));
@@ -574,7 +600,11 @@ async fn invalid_requests_stay_here() {
     let bench = bench([]).await;
     let mut request = auth_request();
     request.amount = 0;
-    let error = bench.client.auth(&request).await.expect_err("no amount");
+    let error = bench
+        .client
+        .auth(&request, Instant::now())
+        .await
+        .expect_err("no amount");
     assert!(matches!(error, CallError::Invalid { api: Api::Auth, .. }));
     assert!(error.to_string().contains("payDetails.amount"), "{error}");
     assert!(bench.seen.calls.lock().expect("calls").is_empty());
@@ -589,7 +619,10 @@ async fn the_bearer_header() {
     let mut secrets = secrets();
     secrets.api_secret = Some(Secret::from("s3cret"));
     let (client, ..) = client_of(&settings, &secrets);
-    client.auth(&auth_request()).await.expect("a token");
+    client
+        .auth(&auth_request(), Instant::now())
+        .await
+        .expect("a token");
     client.status(&status_request()).await.expect("no data");
     let seen = server.seen();
     // Base64 of 317157:s3cret.
@@ -711,10 +744,14 @@ async fn the_log_has_no_secrets() {
     let bench = bench([answer(200, plain_error("OTS0638")), answer(200, "")]).await;
     let refused = bench
         .client
-        .auth(&auth_request())
+        .auth(&auth_request(), Instant::now())
         .await
         .expect_err("refused");
-    let doubtful = bench.client.auth(&auth_request()).await.expect_err("empty");
+    let doubtful = bench
+        .client
+        .auth(&auth_request(), Instant::now())
+        .await
+        .expect_err("empty");
     assert!(matches!(
         doubtful,
         CallError::Ambiguous {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::wire::answer::Undecodable;
 use super::wire::codes::Refusal;
@@ -59,8 +60,9 @@ impl fmt::Display for Api {
 /// Atom, or what stands for it in a test.
 #[async_trait]
 pub trait Atom: Send + Sync {
-    /// Asks for a checkout token. The attempt is stored before this is called.
-    async fn auth(&self, request: &AuthRequest) -> Result<AuthAnswer, CallError>;
+    /// Asks for a checkout token. The attempt is stored before this is called. Its time counts from when the customer `began`
+    /// to wait, which is before the first call if this is not it.
+    async fn auth(&self, request: &AuthRequest, began: Instant) -> Result<AuthAnswer, CallError>;
 
     /// Asks what became of an attempt.
     async fn status(&self, request: &StatusRequest) -> Result<StatusAnswer, CallError>;

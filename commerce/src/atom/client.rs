@@ -100,16 +100,17 @@ impl AtomClient {
         self.route(api).breaker.state()
     }
 
-    /// Makes one call, with the repeats it may have.
+    /// Makes one call, with the repeats it may have. Its time counts from `began`.
     async fn call<T>(
         &self,
         api: Api,
+        began: Instant,
         plain: Result<Zeroizing<String>, RequestError>,
         read: impl Fn(&Body) -> Result<T, ReplyError>,
     ) -> Result<T, CallError> {
         let plain = plain.map_err(|error| CallError::Invalid { api, error })?;
         let body = self.form(&plain);
-        let deadline = Instant::now() + Duration::from_millis(self.limits.deadline_ms(api));
+        let deadline = began + Duration::from_millis(self.limits.deadline_ms(api));
         let mut last = None;
         for n in 0..self.limits.tries_max {
             let permit = match self.route(api).breaker.admit(self.clock.now_ms()) {
@@ -227,15 +228,15 @@ impl AtomClient {
 
 #[async_trait]
 impl Atom for AtomClient {
-    async fn auth(&self, request: &AuthRequest) -> Result<AuthAnswer, CallError> {
+    async fn auth(&self, request: &AuthRequest, began: Instant) -> Result<AuthAnswer, CallError> {
         let plain = self.writer.auth(request);
-        self.call(Api::Auth, plain, reply::auth).await
+        self.call(Api::Auth, began, plain, reply::auth).await
     }
 
     async fn status(&self, request: &StatusRequest) -> Result<StatusAnswer, CallError> {
         let plain = self.writer.status(request);
         let read = |body: &Body| reply::status(body, request, &self.writer.merch_id);
-        self.call(Api::Status, plain, read).await
+        self.call(Api::Status, Instant::now(), plain, read).await
     }
 
     fn refund_mark(&self, request: &RefundRequest) -> Result<RefundMark, CallError> {
@@ -252,7 +253,7 @@ impl Atom for AtomClient {
     async fn refund(&self, request: &RefundRequest) -> Result<RefundAnswer, CallError> {
         let plain = self.writer.refund(request);
         let read = |body: &Body| reply::refund(body, request);
-        self.call(Api::Refund, plain, read).await
+        self.call(Api::Refund, Instant::now(), plain, read).await
     }
 
     async fn refund_status(
@@ -261,7 +262,8 @@ impl Atom for AtomClient {
     ) -> Result<RefundStatusAnswer, CallError> {
         let plain = self.writer.refund_status(request);
         let read = |body: &Body| reply::refund_status(body, request);
-        self.call(Api::RefundStatus, plain, read).await
+        self.call(Api::RefundStatus, Instant::now(), plain, read)
+            .await
     }
 }
 

@@ -4,7 +4,7 @@
 //! counts when somebody asks. What is true of the store as a whole, whichever process did it, is read from the store at
 //! that moment ([`gauges`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -15,6 +15,7 @@ use prometheus::{
 
 use crate::atom::call::{Api, CallClass, CallObserver, CircuitState};
 use crate::atom::flow::FlowObserver;
+use crate::atom::wire::crypt;
 use crate::clock::Clock;
 
 pub mod frex;
@@ -55,7 +56,7 @@ pub struct Metrics {
     captures: (IntCounter, IntCounter),
     requests: IntCounterVec,
     request_seconds: HistogramVec,
-    kdf: IntCounter,
+    kdf: Mutex<IntCounter>,
     derived: Derived,
     frex: Arc<frex::FrexMetrics>,
     calls_window: Window<(Api, CallClass)>,
@@ -136,7 +137,10 @@ impl Metrics {
                 &["route"],
                 &REQUEST_BUCKETS_S,
             ),
-            kdf: counter("kdf_derivations_total", "Keys derived; grows at start only"),
+            kdf: Mutex::new(counter(
+                "kdf_derivations_total",
+                "Keys derived; grows at start only",
+            )),
             derived: Derived {
                 payment_success_rate: gauges(
                     "payment_success_rate",
@@ -190,11 +194,6 @@ impl Metrics {
         &self.frex
     }
 
-    /// Keys were derived.
-    pub fn derived_keys(&self, count: u64) {
-        self.kdf.inc_by(count);
-    }
-
     /// Everything counted here, as text. The gauges of the store are not in it.
     pub fn text(&self) -> String {
         self.derive();
@@ -203,6 +202,10 @@ impl Metrics {
 
     /// Computes the derived gauges from what was counted.
     fn derive(&self) {
+        {
+            let kdf = self.kdf.lock().unwrap_or_else(PoisonError::into_inner);
+            kdf.inc_by(crypt::derivations() - kdf.get());
+        }
         let now = self.clock.now_ms();
         let calls = self.calls_window.sums(now);
         self.derived.error_rate.reset();

@@ -48,7 +48,7 @@ impl Pages {
     ) -> Result<Checkout, Code> {
         #[derive(Deserialize)]
         struct Started {
-            checkout: Checkout,
+            checkout: Option<Checkout>,
         }
         let body = if supersede {
             json!({"supersede": true})
@@ -69,7 +69,8 @@ impl Pages {
             log::error!("a started payment of {order_id} cannot be shown: {error}");
             "internal_error"
         })?;
-        Ok(started.checkout)
+        // Another window of the same customer is being given its token just now.
+        started.checkout.ok_or("request_in_progress")
     }
 
     /// The order of this id, if the browser of the request made it.

@@ -8,9 +8,10 @@ use commerce::atom::wire::codes::Refusal;
 use serde_json::json;
 use sqlx::Row;
 
+use super::crashes::{Story, at_every_point};
 use super::gateway::AuthFate;
 use super::{World, order_body};
-use crate::common::{self, TestStore};
+use crate::common;
 
 /// The orders that are paid in [`life`].
 const PAID: [&str; 3] = ["told", "untold", "new-id"];
@@ -39,11 +40,16 @@ async fn life(world: &World) {
     }
     // A customer's request that hangs until its process is gone.
     world.gateway.next_auth([AuthFate::Hangs]);
-    let hung = tokio::time::timeout(
-        Duration::from_millis(30),
-        world.start(&ids[3], "gone", json!({})),
-    );
-    drop(hung.await);
+    let before = world.gateway.auth_began().len();
+    let at_atom = async {
+        while world.gateway.auth_began().len() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        answer = world.start(&ids[3], "gone", json!({})) => drop(answer),
+        () = at_atom => {}
+    }
     let orphan = super::gateway::Message {
         merch_txn_id: "GNOBODYKNOWSTHIS".to_owned(),
         atom_txn_id: "11000000700001".to_owned(),
@@ -170,34 +176,6 @@ async fn check(world: &World, place: &str) {
     );
 }
 
-/// One crash: `false` if the point was not reached for the `nth` time.
-async fn crash_at(test: &TestStore, point: &'static str, nth: u64) -> bool {
-    let place = format!("{} {point}:{nth}", test.name());
-    let first = World::new(test);
-    first.points.arm(point, nth);
-    let running = tokio::spawn({
-        let world = first.clone();
-        async move { life(&world).await }
-    });
-    let reached = tokio::select! {
-        () = first.points.hit() => true,
-        () = async { while !running.is_finished() { tokio::time::sleep(Duration::from_millis(5)).await } } => false,
-    };
-    running.abort();
-    let ended = running.await;
-    assert!(reached || ended.is_ok(), "{place}: {ended:?}");
-    if reached {
-        let second = first.another(test.again().await);
-        second.clock.advance(31_000);
-        life(&second).await;
-        second.until_quiet().await;
-        check(&second, &place).await;
-    } else {
-        check(&first, &place).await;
-    }
-    reached
-}
-
 /// All points of the table are reached by the life above, and no others; after it all invariants hold.
 #[tokio::test]
 async fn every_point_is_in_the_table() {
@@ -209,30 +187,34 @@ async fn every_point_is_in_the_table() {
     assert_eq!(world.points.seen(), table);
 }
 
-/// A crash at every point, the first and the second time it is reached, on SQLite.
-#[tokio::test]
-async fn a_crash_at_every_point_on_sqlite() {
-    let mut tried = 0;
-    for point in POINTS {
-        for nth in [1, 2] {
-            let test = common::sqlite().await;
-            tried += usize::from(crash_at(&test, point, nth).await);
-        }
+/// The life of payments.
+struct Payments;
+
+impl Story for Payments {
+    const POINTS: &'static [&'static str] = POINTS;
+
+    async fn life(world: &World) {
+        life(world).await;
     }
-    println!("{tried} crashes on SQLite");
-    assert!(tried >= POINTS.len(), "{tried}");
+
+    async fn take_over(_: &World, second: &World) {
+        second.clock.advance(31_000);
+    }
+
+    async fn check(world: &World, place: &str) {
+        world.until_quiet().await;
+        check(world, place).await;
+    }
 }
 
-/// A crash at every point, the first and the second time it is reached, on PostgreSQL.
-#[tokio::test]
+/// A crash at every point on SQLite.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_every_point_on_sqlite() {
+    at_every_point::<Payments, _>(common::sqlite).await;
+}
+
+/// A crash at every point on PostgreSQL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_every_point_on_postgres() {
-    let mut tried = 0;
-    for point in POINTS {
-        for nth in [1, 2] {
-            let test = common::postgres().await;
-            tried += usize::from(crash_at(&test, point, nth).await);
-        }
-    }
-    println!("{tried} crashes on PostgreSQL");
-    assert!(tried >= POINTS.len(), "{tried}");
+    at_every_point::<Payments, _>(common::postgres).await;
 }

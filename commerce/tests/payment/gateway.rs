@@ -15,6 +15,7 @@ use commerce::atom::wire::messages::{
 use commerce::atom::wire::sign::CallbackFields;
 use commerce::clock::Clock;
 use commerce::secret::Secret;
+use tokio::time::Instant;
 
 use super::desk::{Desk, ListFate, RefundFate};
 
@@ -81,12 +82,16 @@ pub struct Txn {
     pub captures: Vec<String>,
     pub reversed: bool,
     pub code: Option<&'static str>,
+    pub newest_first: bool,
+    pub other_amount: Option<i64>,
+    pub settled: bool,
 }
 
 #[derive(Default)]
 struct State {
     txns: BTreeMap<String, Txn>,
     auth: VecDeque<AuthFate>,
+    auth_began: Vec<Instant>,
     status: VecDeque<StatusFate>,
     numbers: u64,
     queries: usize,
@@ -198,6 +203,17 @@ impl Gateway {
             .code = Some(code);
     }
 
+    /// Changes what a status query says of an attempt.
+    pub fn change(&self, merch_txn_id: &str, change: impl FnOnce(&mut Txn)) {
+        let mut state = self.state();
+        change(state.txns.get_mut(merch_txn_id).expect("it is known"));
+    }
+
+    /// When each call of AUTH says that its customer began to wait.
+    pub fn auth_began(&self) -> Vec<Instant> {
+        self.state().auth_began.clone()
+    }
+
     /// Atom gives the payment back of its own accord.
     pub fn reverse(&self, merch_txn_id: &str) {
         self.state()
@@ -306,7 +322,7 @@ impl Txn {
             sub_channel: Some("CC".to_owned()),
             bank_txn_id: Some("0011000000900001001".to_owned()),
             ots_bank_name: None,
-            recon_status: Some("NRNS".to_owned()),
+            recon_status: Some(if self.settled { "RS" } else { "NRNS" }.to_owned()),
         };
         assert!(!merch_txn_id.is_empty());
         let first = self.captures.first();
@@ -318,23 +334,35 @@ impl Txn {
             (_, _, Some(code)) => Some(said(code, Class::Failed, first)),
             (_, Some(_), None) => Some(said("OTS0000", Class::Success, first)),
         };
-        let duplicates = self.captures.iter().skip(1);
-        let duplicates = duplicates.map(|number| said("OTS0000", Class::Success, Some(number)));
+        let further = self.captures.iter().skip(1);
+        let further = further.map(|number| said("OTS0000", Class::Success, Some(number)));
+        let mut list: Vec<_> = transaction.into_iter().chain(further).collect();
+        if self.newest_first {
+            list.reverse();
+        }
+        // A success goes before anything else.
+        list.sort_by_key(|said| said.reading.class != Class::Success);
+        let mut list = list.into_iter();
+        let transaction = list.next();
         StatusAnswer {
             reading: transaction
                 .as_ref()
                 .map_or(Reading::quiet(Class::NoData), |said| said.reading),
             transaction,
-            duplicates: duplicates.collect(),
+            others: list.collect(),
         }
     }
 }
 
 #[async_trait]
 impl Atom for Gateway {
-    async fn auth(&self, request: &AuthRequest) -> Result<AuthAnswer, CallError> {
+    async fn auth(&self, request: &AuthRequest, began: Instant) -> Result<AuthAnswer, CallError> {
         let api = Api::Auth;
-        let fate = self.state().auth.pop_front();
+        let fate = {
+            let mut state = self.state();
+            state.auth_began.push(began);
+            state.auth.pop_front()
+        };
         match fate {
             Some(AuthFate::NotSent) => {
                 return Err(CallError::NotSent {
@@ -417,7 +445,10 @@ impl Atom for Gateway {
             }),
             Some(StatusFate::Lagging) => Ok(Txn::default().answer(&request.merch_txn_id, 0)),
             Some(StatusFate::OtherAmount) => Ok(txn.answer(&request.merch_txn_id, 1)),
-            None => Ok(txn.answer(&request.merch_txn_id, txn.amount)),
+            None => {
+                let amount = txn.other_amount.unwrap_or(txn.amount);
+                Ok(txn.answer(&request.merch_txn_id, amount))
+            }
         }
     }
 

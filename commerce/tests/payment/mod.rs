@@ -1,6 +1,8 @@
 //! A flow with a stand-in for Atom and a clock moved by hand.
 
 mod crash;
+mod crashes;
+mod decisions;
 mod desk;
 mod gateway;
 mod many;
@@ -9,7 +11,9 @@ mod refund_crash;
 mod refund_unknown;
 mod refunds;
 mod requery;
+mod reversals;
 mod rules;
+mod surplus;
 mod tables;
 
 use std::sync::Arc;
@@ -176,6 +180,23 @@ impl World {
             last = Some(reply);
         }
         Ok(last.expect("two have decided"))
+    }
+
+    /// What the issues of a kind keep of the evidence, the oldest first.
+    pub async fn details_of(&self, kind: &str) -> Vec<Value> {
+        let rows = sqlx::query("SELECT detail FROM issues WHERE kind = $1 ORDER BY opened_at, id")
+            .bind(kind)
+            .fetch_all(self.flow.store.pool());
+        let rows = rows.await.expect("issues");
+        let read = |row| serde_json::from_str(&Row::get::<String, _>(row, "detail"));
+        rows.iter().map(|row| read(row).expect("JSON")).collect()
+    }
+
+    /// An operator has the order's attempts asked for, and they are.
+    pub async fn ask_now(&self, order_id: &str) {
+        self.clock.advance(10_000);
+        self.flow.requery_now(order_id).await.expect("queued");
+        self.flow.run_requery_once().await.expect("asks");
     }
 
     /// Both operators decide the same about a refund.

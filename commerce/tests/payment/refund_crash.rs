@@ -9,9 +9,10 @@ use serde_json::json;
 use sqlx::Row;
 
 use super::World;
+use super::crashes::{Story, at_every_point};
 use super::desk::RefundFate;
 use super::refunds::check_refunds;
-use crate::common::{self, TestStore};
+use crate::common;
 
 /// Orders of [`life`], and the state in which their only refund ends.
 const ENDS: [(&str, &str); 6] = [
@@ -177,40 +178,6 @@ async fn check(world: &World, place: &str) {
     );
 }
 
-/// One crash: `false` if the point was not reached for the `nth` time.
-async fn crash_at(test: &TestStore, point: &'static str, nth: u64) -> bool {
-    let place = format!("{} {point}:{nth}", test.name());
-    let first = World::new(test);
-    first.points.arm(point, nth);
-    let running = tokio::spawn({
-        let world = first.clone();
-        async move { life(&world).await }
-    });
-    let reached = tokio::select! {
-        () = first.points.hit() => true,
-        () = async { while !running.is_finished() { tokio::time::sleep(Duration::from_millis(5)).await } } => false,
-    };
-    running.abort();
-    let ended = running.await;
-    assert!(reached || ended.is_ok(), "{place}: {ended:?}");
-    if reached {
-        // What was to happen to a call that was never made happens to no other call.
-        first.gateway.desk(|desk| desk.calls.clear());
-        let second = first.another(test.again().await);
-        second.clock.advance(130_000);
-        second
-            .flow
-            .recover_refunds_at_start()
-            .await
-            .expect("recovers");
-        life(&second).await;
-        check(&second, &place).await;
-    } else {
-        check(&first, &place).await;
-    }
-    reached
-}
-
 /// All points of the table are reached by the life above, and of the refund path no others.
 #[tokio::test]
 async fn every_point_of_refunds_is_in_the_table() {
@@ -223,30 +190,37 @@ async fn every_point_of_refunds_is_in_the_table() {
     assert_eq!(seen, POINTS.iter().copied().collect());
 }
 
-/// A crash at every point, the first and the second time it is reached, on SQLite.
-#[tokio::test]
-async fn a_crash_at_every_point_of_refunds_on_sqlite() {
-    let mut tried = 0;
-    for point in POINTS {
-        for nth in [1, 2] {
-            let test = common::sqlite().await;
-            tried += usize::from(crash_at(&test, point, nth).await);
-        }
+/// The life of refunds.
+struct Refunds;
+
+impl Story for Refunds {
+    const POINTS: &'static [&'static str] = POINTS;
+
+    async fn life(world: &World) {
+        life(world).await;
     }
-    println!("{tried} crashes on SQLite");
-    assert!(tried >= POINTS.len(), "{tried}");
+
+    async fn take_over(first: &World, second: &World) {
+        // What was to happen to a call that was never made happens to no other call.
+        first.gateway.desk(|desk| desk.calls.clear());
+        second.clock.advance(130_000);
+        let recovered = second.flow.recover_refunds_at_start().await;
+        recovered.expect("recovers");
+    }
+
+    async fn check(world: &World, place: &str) {
+        check(world, place).await;
+    }
 }
 
-/// A crash at every point, the first and the second time it is reached, on PostgreSQL.
-#[tokio::test]
+/// A crash at every point on SQLite.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_every_point_of_refunds_on_sqlite() {
+    at_every_point::<Refunds, _>(common::sqlite).await;
+}
+
+/// A crash at every point on PostgreSQL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_every_point_of_refunds_on_postgres() {
-    let mut tried = 0;
-    for point in POINTS {
-        for nth in [1, 2] {
-            let test = common::postgres().await;
-            tried += usize::from(crash_at(&test, point, nth).await);
-        }
-    }
-    println!("{tried} crashes on PostgreSQL");
-    assert!(tried >= POINTS.len(), "{tried}");
+    at_every_point::<Refunds, _>(common::postgres).await;
 }

@@ -161,6 +161,32 @@ async fn parts_up_to_the_whole() {
     }
 }
 
+/// What an order says can be given back is what a refund gives, also where the surcharge goes back.
+#[tokio::test]
+async fn what_can_be_given_back() {
+    for test in common::stores().await {
+        let first = World::new(&test);
+        for (includes, whole) in [(false, 10_000), (true, 10_150)] {
+            let world = first.with_settings(&test, |settings| {
+                settings.refund_includes_surcharge = includes
+            });
+            let (order_id, merch_txn_id) = world.at_checkout(&format!("surcharge{whole}")).await;
+            world.gateway.pay(&merch_txn_id);
+            let mut message = world.gateway.message(&merch_txn_id);
+            (message.surcharge, message.total) = (150, 10_150);
+            world.call_back(&message).await;
+            let view = world.view(&order_id).await;
+            assert_eq!(view["refundable_amount"], whole, "{}", test.name());
+            let part = world
+                .refund(&order_id, "r1", json!({"amount": 1_000}))
+                .await;
+            let left = part.expect("accepted").body["refundable_amount"].clone();
+            assert_eq!(left, whole - 1_000, "{}", test.name());
+            assert_eq!(world.view(&order_id).await["refundable_amount"], left);
+        }
+    }
+}
+
 /// What cannot be refunded: unpaid, foreign and held orders, another currency, keyless requests, parts where none are
 /// allowed, and what is older than the window. Nothing is stored of any of them.
 #[tokio::test]
@@ -267,6 +293,14 @@ async fn refusals() {
         world.follow_refunds().await;
         world.clock.advance(DAY_MS);
         world.follow_refunds().await;
+        let arrived = world.gateway.desk(|desk| desk.arrived);
+        let again = world.refund(&order_id, "r3", json!({})).await;
+        assert_eq!(again.expect_err("it is held").status(), 503);
+        assert_eq!(
+            world.gateway.desk(|desk| desk.arrived),
+            arrived,
+            "nobody sends it by asking again"
+        );
         assert_eq!(
             world.count("refunds WHERE state = 'requested'").await,
             1,

@@ -90,6 +90,57 @@ async fn nobody_pays_and_nobody_knows() {
     }
 }
 
+/// Somebody is told when T+1 is over and the bank has not decided; it is asked for on, and when it decides nobody is needed.
+#[tokio::test]
+async fn undecided_after_the_next_day() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.at_checkout("undecided").await;
+        let (slip, other) = world.at_checkout("slip").await;
+        for id in [&merch_txn_id, &other] {
+            world.gateway.say(id, "OTS0551");
+        }
+        let set = "UPDATE payment_attempts SET asked_channel = 'NR' WHERE merch_txn_id = $1";
+        let set = sqlx::query(set).bind(&other).execute(test.store.pool());
+        set.await.expect("a slip that is paid at a counter");
+        // 05:00 UTC is 10:30 in India, so the day after the next begins there 37 hours and a half later.
+        for _ in 0..37 {
+            world.clock.advance(60 * MINUTE_MS);
+            world.jobs().await;
+        }
+        assert_eq!(
+            world.issues().await,
+            Vec::<String>::new(),
+            "{}",
+            test.name()
+        );
+        world.clock.advance(30 * MINUTE_MS);
+        world.jobs().await;
+        assert_eq!(world.issues().await, ["unresolved_attempt"]);
+        assert_eq!(
+            world
+                .count("payment_attempts WHERE next_requery_at IS NOT NULL")
+                .await,
+            2,
+            "{}: asked for on",
+            test.name()
+        );
+        world.gateway.pay(&merch_txn_id);
+        world.clock.advance(DAY_MS);
+        world.jobs().await;
+        assert_eq!(world.state(&order_id).await.0, "paid");
+        assert_eq!(
+            world.issues().await,
+            Vec::<String>::new(),
+            "{}",
+            test.name()
+        );
+        world.until_quiet().await;
+        assert_eq!(world.state(&slip).await.1, "pending");
+        assert_eq!(world.issues().await, ["unresolved_attempt"]);
+    }
+}
+
 /// A status that denies what a callback said: the outcome does not fall, shipping stays shut, somebody is told.
 #[tokio::test]
 async fn a_contradiction() {

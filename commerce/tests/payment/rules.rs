@@ -2,6 +2,9 @@
 
 use commerce::atom::flow::{CallbackAnswer, FailedAttemptPolicy, LandingState, OrderFilter};
 use commerce::atom::wire::codes::Refusal;
+use commerce::keys::ApiKeys;
+use commerce::pages::Pages;
+use commerce::pages::shop::settings::ShopSettings;
 use serde_json::json;
 
 use super::gateway::AuthFate;
@@ -175,6 +178,102 @@ async fn attempts_and_their_limits() {
             .await
             .expect_err("no channel");
         assert_eq!(bad.code(), "validation_failed");
+    }
+}
+
+/// A second id after a refusal is an attempt of the hour like others, and its customer has been waiting since the first one.
+#[tokio::test]
+async fn a_second_id_counts() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, _) = world.at_checkout("counts").await;
+        for key in ["k2", "k3"] {
+            world
+                .start(&order_id, key, json!({"supersede": true}))
+                .await
+                .expect("superseded");
+        }
+        let refused = AuthFate::Refused(Refusal::NewIdMayPass);
+        world.gateway.next_auth([refused]);
+        world
+            .start(&order_id, "k4", json!({"supersede": true}))
+            .await
+            .expect("the fifth passes");
+        let began = world.gateway.auth_began();
+        assert_eq!((began.len(), began[3]), (5, began[4]), "{}", test.name());
+
+        let (order_id, _) = world.at_checkout("full").await;
+        for key in ["k2", "k3", "k4"] {
+            world
+                .start(&order_id, key, json!({"supersede": true}))
+                .await
+                .expect("superseded");
+        }
+        world.gateway.next_auth([refused]);
+        let full = world
+            .start(&order_id, "k5", json!({"supersede": true}))
+            .await;
+        assert_eq!(full.expect_err("refused").code(), "gateway_rejected");
+        let of_order = format!("payment_attempts WHERE order_id = '{order_id}'");
+        assert_eq!(world.count(&of_order).await, 5, "{}", test.name());
+    }
+}
+
+/// A second window of the shop that starts the same payment while the first waits for its token is asked to wait, and then
+/// opens what the first one has.
+#[tokio::test]
+async fn a_second_window_of_the_shop() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let keys = ApiKeys::new(test.store.clone(), world.clock.clone());
+        let shop = ShopSettings::default();
+        let pages = Pages::new(&world.flow, &keys, &shop, "https://pay.example", None);
+        let order_id = world.order("windows").await;
+        world.gateway.next_auth([AuthFate::Waits]);
+        let first = tokio::spawn({
+            let (pages, order_id) = (pages.clone(), order_id.clone());
+            async move { pages.start_payment(&order_id, "first", false).await }
+        });
+        world.gateway.auth_waits().await;
+        let second = pages.start_payment(&order_id, "second", false).await;
+        assert_eq!(second.map(drop), Err("request_in_progress"));
+        world.gateway.auth_goes_on();
+        first.await.expect("runs").expect("the token");
+        pages
+            .start_payment(&order_id, "third", false)
+            .await
+            .expect("the same token");
+        assert_eq!(world.count("payment_attempts").await, 1, "{}", test.name());
+    }
+}
+
+/// A token that comes when its order is paid already goes to nobody, whoever asks how often.
+#[tokio::test]
+async fn a_token_of_a_paid_order() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, first) = world.at_checkout("overtaken").await;
+        world.gateway.next_auth([AuthFate::Waits]);
+        let starting = tokio::spawn({
+            let (world, order_id) = (world.clone(), order_id.clone());
+            async move {
+                world
+                    .start(&order_id, "second", json!({"supersede": true}))
+                    .await
+            }
+        });
+        world.gateway.auth_waits().await;
+        world.gateway.pay(&first);
+        world.call_back(&world.gateway.message(&first)).await;
+        assert_eq!(world.view(&order_id).await["status"], "paid");
+        world.gateway.auth_goes_on();
+        let late = starting.await.expect("runs").expect_err("paid");
+        assert_eq!(late.code(), "invalid_state");
+        let again = world
+            .start(&order_id, "second", json!({"supersede": true}))
+            .await;
+        let again = again.expect_err("still paid");
+        assert_eq!(again.code(), "invalid_state", "{}", test.name());
     }
 }
 

@@ -38,7 +38,7 @@ const POINTS: &[(&str, &[&str])] = &[
     ),
     (
         "Signature verification failed",
-        &["orderId=", "source=", "digest="],
+        &["orderId=", "source=", "digest=", "key="],
     ),
     (
         "API call failed",

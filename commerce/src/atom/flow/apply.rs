@@ -9,7 +9,7 @@ mod hold;
 
 use serde_json::json;
 
-use super::issues::{self, Kind, NewIssue};
+use super::issues::{self, Kind, NewIssue, Raised};
 use super::requery;
 use super::rows::{self, AttemptRow, OrderRow};
 use super::state::{OrderCause, OrderStatus, Outcome, Phase, Source};
@@ -175,6 +175,9 @@ impl Flow {
             change.after.phase = Phase::SignatureVerified;
             change.after.status_source = Some(news.source);
         }
+        if matches!(applied, Applied::Raised(outcome) if outcome >= Outcome::Failed) {
+            self.close_unresolved(tx, &change.after).await?;
+        }
         let actor = Caller {
             merchant_id: order.merchant_id.clone(),
             actor: "atom".to_owned(),
@@ -190,7 +193,8 @@ impl Flow {
         let class = self.class_of(change);
         let captured = change.before.outcome.is_captured();
         if class == Class::Success && captured && change.is_other_capture() {
-            self.surplus_capture(tx, change, news.atom_txn_id.unwrap_or(""))
+            let number = news.atom_txn_id.unwrap_or("");
+            self.surplus_capture(tx, change.order, change.before, number)
                 .await?;
             return Ok(Applied::Surplus);
         }
@@ -198,7 +202,7 @@ impl Flow {
             class,
             Class::Success | Class::Pending | Class::Failed | Class::Reversed
         );
-        if money && !news.disagreements().is_empty() {
+        if money && !change.agrees() {
             return self.hold_mismatch(tx, change).await;
         }
         match class {
@@ -217,10 +221,11 @@ impl Flow {
         }
     }
 
-    /// A success that names no payment cannot be one (12.3).
+    /// A success that names no payment cannot be one (12.3), and a code that two people have overruled denies none.
     fn class_of(&self, change: &Change<'_>) -> Class {
         match change.news.reading.class {
             Class::Success if change.news.atom_txn_id.is_none() => Class::Unknown,
+            Class::Failed | Class::Hold if change.is_overruled() => Class::Success,
             class => class,
         }
     }
@@ -244,27 +249,23 @@ impl Flow {
 
     async fn failed(&self, tx: &mut Tx, change: &mut Change<'_>) -> Result<Applied, FlowError> {
         if change.before.outcome.is_captured() && change.news.source == Source::Status {
-            self.open_issue(
-                tx,
-                change,
-                Kind::ResultContradicts,
-                "status",
-                json!({
-                    "held": change.before.status_code, "status_says": change.news.code,
-                }),
-            )
-            .await?;
-            log::warn!(
-                "Requery result differs from the callback attempt={} callback={} status={}",
-                change.before.id,
-                change.before.status_code.as_deref().unwrap_or(""),
-                change.news.code
-            );
+            let detail = json!({
+                "held": change.before.status_code, "status_says": change.news.code,
+                "disagrees": [change.code()],
+            });
+            let about = change.evidence();
+            self.open_issue(tx, change, Kind::ResultContradicts, &about, detail)
+                .await?;
             return Ok(Applied::NoEffect);
         }
         if change.news.recon_status == Some("RS") {
-            let detail = json!({"recon_status": "RS", "status_code": change.news.code});
-            self.open_issue(tx, change, Kind::SettledButFailed, "", detail)
+            let detail = json!({
+                "recon_status": "RS", "status_code": change.news.code, "disagrees": [change.code()],
+                "atom_txn_id": change.news.atom_txn_id, "amount": change.before.amount,
+                "total": change.news.amounts.total, "surcharge": change.news.amounts.surcharge,
+            });
+            let about = change.evidence();
+            self.open_issue(tx, change, Kind::SettledButFailed, &about, detail)
                 .await?;
         }
         let applied = self.raise(change, Outcome::Failed, Phase::Completed);
@@ -345,7 +346,7 @@ impl Flow {
         kind: Kind,
         about: &str,
         detail: serde_json::Value,
-    ) -> Result<bool, FlowError> {
+    ) -> Result<Raised, FlowError> {
         let raised = NewIssue {
             kind,
             order_id: Some(&change.order.id),
@@ -363,6 +364,44 @@ impl Change<'_> {
     fn is_other_capture(&self) -> bool {
         let ours = self.before.atom_txn_id.as_deref();
         self.news.atom_txn_id.is_some() && ours.is_some() && self.news.atom_txn_id != ours
+    }
+
+    /// Whether the news agrees with the attempt, or disagrees only in what two people took for right.
+    fn agrees(&self) -> bool {
+        let found = self.news.disagreements();
+        if found.is_empty() || self.is_other_capture() {
+            return found.is_empty();
+        }
+        let accepted = self.before.accepted();
+        let known = |mismatch: &&Mismatch| accepted.contains(&mismatch.to_string());
+        found.iter().all(known)
+    }
+
+    /// Whether two people have said of this very code that the payment is good all the same.
+    fn is_overruled(&self) -> bool {
+        self.before.outcome == Outcome::Success
+            && !self.is_other_capture()
+            && self.before.accepted().contains(&self.code())
+    }
+
+    /// The code as a disagreement.
+    fn code(&self) -> String {
+        format!("code {}", self.news.code)
+    }
+
+    /// What the news says, as one text: what an issue about it is told from others by.
+    fn evidence(&self) -> String {
+        let amounts = &self.news.amounts;
+        let minor = |amount: Option<i64>| amount.map_or("-".to_owned(), |minor| minor.to_string());
+        let parts = [
+            self.news.atom_txn_id.unwrap_or("-").to_owned(),
+            minor(amounts.amount),
+            minor(amounts.surcharge),
+            minor(amounts.total),
+            amounts.currency.clone().unwrap_or("-".to_owned()),
+            self.news.code.to_owned(),
+        ];
+        parts.join(" ")
     }
 
     /// Takes over what the news tells besides the outcome.

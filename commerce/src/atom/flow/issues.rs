@@ -81,6 +81,8 @@ kinds! {
     CaptureClaimedTwice = "capture_claimed_twice", High;
     /// Atom gave a payment back of its own accord after the goods were sent.
     ReversedAfterShip = "reversed_after_ship", High;
+    /// Atom gave a payment back of its own accord of which a refund was sent or is asked for: it may have gone back twice.
+    ReversedAndRefunded = "reversed_and_refunded", High;
     /// The status query denies what a callback said.
     ResultContradicts = "result_contradicts", High;
     /// No status query has agreed with a payment within the time.
@@ -118,11 +120,31 @@ impl Kind {
         Kind::RefundAmountMismatch,
     ];
 
-    /// Whether it tells of something that happened once and stays told: every later status answer lists the capture again,
-    /// also after it was given back. An issue of such a kind that was closed is not raised anew; it is opened again when the
-    /// refund that closed it fails.
+    /// Those whose attempt is on hold until somebody has decided.
+    pub const HOLDING: &'static [Kind] = &[
+        Kind::AmountMismatch,
+        Kind::BankAmount,
+        Kind::Contradiction,
+        Kind::SettledButFailed,
+    ];
+
+    /// Whether it tells of something that happened once and stays told: every later status answer says it again, also after
+    /// somebody has decided. An issue of such a kind that was closed is not raised anew; it is opened again when the refund
+    /// that closed it fails. What it is about names the evidence, so that other evidence is another issue.
     pub fn is_once(self) -> bool {
-        matches!(self, Kind::DuplicateCapture | Kind::LateCapture)
+        matches!(
+            self,
+            Kind::DuplicateCapture
+                | Kind::LateCapture
+                | Kind::AmountMismatch
+                | Kind::BankAmount
+                | Kind::Contradiction
+                | Kind::CaptureClaimedTwice
+                | Kind::ResultContradicts
+                | Kind::SettledButFailed
+                | Kind::UnconfirmedSuccess
+                | Kind::UnresolvedAttempt
+        )
     }
 
     /// The kind of a stored word.
@@ -148,12 +170,30 @@ pub struct NewIssue<'a> {
     pub detail: Value,
 }
 
-/// Raises an issue, unless the same one is open or, of a kind that is raised once, was ever raised. Whether it is new. For
-/// the latter the caller has taken the order, so nobody raises it at the same time.
+/// What became of an issue that was raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raised {
+    /// It is open since now.
+    New,
+    /// The same one is open already.
+    Open,
+    /// The same one was raised before and is closed: somebody has decided.
+    Settled,
+}
+
+impl Raised {
+    /// Whether nobody was told of it before.
+    pub fn is_new(self) -> bool {
+        self == Raised::New
+    }
+}
+
+/// Raises an issue, unless the same one is open or, of a kind that is raised once, was ever raised. For the latter the
+/// caller has taken the order, so nobody raises it at the same time.
 ///
 /// # Errors
 /// The database fails.
-pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, StoreError> {
+pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<Raised, StoreError> {
     let part = |id: Option<&str>| id.unwrap_or("-").to_owned();
     let subject = [
         part(new.order_id),
@@ -162,8 +202,10 @@ pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, 
         new.about.to_owned(),
     ];
     let subject = subject.join("|");
-    if new.kind.is_once() && was_raised(tx, new, &subject).await? {
-        return Ok(false);
+    if new.kind.is_once()
+        && let Some(raised) = raised_before(tx, new, &subject).await?
+    {
+        return Ok(raised);
     }
     let done = sqlx::query(
         "INSERT INTO issues (id, kind, order_id, attempt_id, refund_id, subject, detail, opened_at) \
@@ -179,47 +221,59 @@ pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<bool, 
     .bind(now_ms)
     .execute(tx.conn())
     .await?;
-    let is_new = done.rows_affected() == 1;
-    if is_new {
-        log::warn!(
-            "Issue opened kind={} severity={} orderId={} attempt={} refund={} detail={}",
-            new.kind.as_str(),
-            new.kind.severity().as_str(),
-            new.order_id.unwrap_or(""),
-            new.attempt_id.unwrap_or(""),
-            new.refund_id.unwrap_or(""),
-            new.detail
-        );
+    if done.rows_affected() == 0 {
+        return Ok(Raised::Open);
     }
-    Ok(is_new)
+    log::warn!(
+        "Issue opened kind={} severity={} orderId={} attempt={} refund={} detail={}",
+        new.kind.as_str(),
+        new.kind.severity().as_str(),
+        new.order_id.unwrap_or(""),
+        new.attempt_id.unwrap_or(""),
+        new.refund_id.unwrap_or(""),
+        new.detail
+    );
+    Ok(Raised::New)
 }
 
-async fn was_raised(tx: &mut Tx, new: &NewIssue<'_>, subject: &str) -> Result<bool, StoreError> {
+/// What became of the same issue the last time it was raised.
+async fn raised_before(
+    tx: &mut Tx,
+    new: &NewIssue<'_>,
+    subject: &str,
+) -> Result<Option<Raised>, StoreError> {
     let found = sqlx::query(
-        "SELECT id FROM issues WHERE order_id = $1 AND kind = $2 AND subject = $3 LIMIT 1",
+        "SELECT COUNT(*) AS n, COUNT(closed_at) AS closed FROM issues \
+         WHERE order_id = $1 AND kind = $2 AND subject = $3",
     )
     .bind(new.order_id)
     .bind(new.kind.as_str())
     .bind(subject)
-    .fetch_optional(tx.conn())
+    .fetch_one(tx.conn())
     .await?;
-    Ok(found.is_some())
+    let raised: i64 = found.try_get("n")?;
+    let closed: i64 = found.try_get("closed")?;
+    Ok(match raised {
+        0 => None,
+        _ if raised > closed => Some(Raised::Open),
+        _ => Some(Raised::Settled),
+    })
 }
 
-/// Opens an issue again whose answer did not last.
-pub(super) async fn reopen(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
+/// Opens an issue again whose answer did not last. Its kind, if it was closed.
+pub(super) async fn reopen(tx: &mut Tx, id: &str) -> Result<Option<Kind>, StoreError> {
     let done = sqlx::query(
         "UPDATE issues SET closed_at = NULL, resolution = NULL \
          WHERE id = $1 AND closed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM issues o \
-         WHERE o.kind = issues.kind AND o.subject = issues.subject AND o.closed_at IS NULL)",
+         WHERE o.kind = issues.kind AND o.subject = issues.subject AND o.closed_at IS NULL) \
+         RETURNING kind",
     )
     .bind(id)
-    .execute(tx.conn())
+    .fetch_optional(tx.conn())
     .await?;
-    if done.rows_affected() == 1 {
-        log::warn!("Issue opened again issue={id}");
-    }
-    Ok(())
+    let Some(row) = done else { return Ok(None) };
+    log::warn!("Issue opened again issue={id}");
+    Ok(Kind::parse(&row.try_get::<String, _>("kind")?))
 }
 
 /// Which issues are listed.

@@ -30,12 +30,15 @@ impl Flow {
     /// The database fails.
     pub async fn run_expiry_once(&self) -> Result<usize, FlowError> {
         let now_ms = self.clock.now_ms();
-        // An attempt stands in the way unless it was refused, never left us, or was seen unpaid after its token's life.
+        // An attempt stands in the way unless it was refused, never left us, was seen unpaid after its token's life, or its
+        // money went back.
         let rows = sqlx::query(
             "SELECT id FROM orders WHERE status = 'pending' AND expires_at <= $1 AND NOT EXISTS \
              (SELECT 1 FROM payment_attempts a WHERE a.order_id = orders.id \
-              AND (a.hold IS NOT NULL OR a.outcome IN ('success', 'reversed') \
-               OR (a.cleared_at IS NULL AND a.phase <> 'auth_failed' \
+              AND (a.hold IS NOT NULL OR (a.outcome = 'success' AND (a.refund_done = 0 \
+                OR a.refund_done < COALESCE(a.total_amount - COALESCE(a.surcharge, 0), a.amount))) \
+               OR (a.outcome NOT IN ('success', 'reversed') \
+                AND a.cleared_at IS NULL AND a.phase <> 'auth_failed' \
                 AND NOT (a.phase IN ('initializing', 'abandoned') AND a.auth_in_flight = 0 \
                  AND a.atom_token_id IS NULL AND a.auth_error IS NOT NULL)))) \
              ORDER BY expires_at, id LIMIT $2",

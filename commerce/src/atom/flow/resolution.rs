@@ -12,6 +12,7 @@ use super::issues::Kind;
 use super::operators::{self, Consent, Subject};
 use super::refunds::resolve::check_note;
 use super::refunds::system::Surplus;
+use super::requery::next_query_ms;
 use super::state::{OrderStatus, Outcome, Phase, Source};
 use super::{
     AttemptRow, Caller, Flow, FlowError, OrderRow, Reply, attempt, save_attempt, take_order,
@@ -24,7 +25,7 @@ use crate::store::{StoreError, Tx, one};
 pub enum IssueAction {
     /// Give the captured money back. The issue closes when the refund is accepted.
     RefundSurplus,
-    /// The amount that disagrees is right: the hold ends and the order is paid.
+    /// What is doubted is right: the hold ends, the order is paid, and the payment is as good as confirmed.
     AcceptAmount,
     /// Nobody paid by this attempt.
     MarkFailed,
@@ -61,7 +62,14 @@ impl IssueAction {
                 Kind::Contradiction,
                 Kind::SettledButFailed,
             ]),
-            AcceptAmount => Some(&[Kind::AmountMismatch, Kind::BankAmount, Kind::Contradiction]),
+            AcceptAmount => Some(&[
+                Kind::AmountMismatch,
+                Kind::BankAmount,
+                Kind::Contradiction,
+                Kind::ResultContradicts,
+                Kind::SettledButFailed,
+                Kind::UnconfirmedSuccess,
+            ]),
             MarkFailed => Some(&[
                 Kind::AmountMismatch,
                 Kind::BankAmount,
@@ -165,7 +173,9 @@ impl Flow {
         }
         let mut body = json!({"issue_id": issue.id, "result": "done", "action": word});
         let mut closed = true;
-        if decision.action != Close {
+        if decision.action == Close {
+            must_not_hold(tx, issue).await?;
+        } else {
             let order = order.ok_or_else(|| unfit(issue, "the issue names no order"))?;
             let paid = attempt_of(tx, issue).await?;
             match decision.action {
@@ -176,8 +186,10 @@ impl Flow {
                     );
                     closed = false;
                 }
-                AcceptAmount => self.accept_amount(tx, issue, &order, &paid).await?,
-                MarkFailed => self.mark_failed(tx, issue, &paid, caller).await?,
+                AcceptAmount => self.accept(tx, issue, &order, &paid, caller).await?,
+                MarkFailed => {
+                    self.mark_failed(tx, issue, &order, &paid, caller).await?;
+                }
                 Close => {}
             }
         }
@@ -205,23 +217,27 @@ impl Flow {
         paid: &AttemptRow,
         caller: &Caller,
     ) -> Result<String, FlowError> {
-        if order.paid_attempt_id.as_deref() == Some(&paid.id)
-            && Surplus::second_of(&issue.detail, paid).is_none()
-        {
+        // The issue is about the attempt's own capture, which nobody has believed yet, or about one that it has or has besides.
+        let unbelieved = Kind::HOLDING.contains(&issue.kind) && !paid.outcome.is_captured();
+        let second = match unbelieved {
+            true => None,
+            false => Surplus::second_of(&issue.detail, paid),
+        };
+        if order.paid_attempt_id.as_deref() == Some(&paid.id) && second.is_none() {
             return Err(unfit(
                 issue,
                 "the order is paid by this capture; refund the order instead",
             ));
         }
-        if paid.hold.is_some() && paid.atom_txn_id.is_some() && !paid.outcome.is_captured() {
-            self.believe_capture(tx, issue, paid, paid.hold.clone())
-                .await?;
+        if unbelieved {
+            let hold = Some(issue.kind.as_str().to_owned());
+            self.believe_capture(tx, issue, paid, hold).await?;
         }
         let surplus = Surplus {
             issue_id: issue.id.clone(),
             order_id: order.id.clone(),
             attempt_id: paid.id.clone(),
-            second: Surplus::second_of(&issue.detail, paid),
+            second,
         };
         let by = (caller.actor.as_str(), caller.request_id.as_str());
         let queued = self.queue_surplus(tx, order, &surplus, by).await?;
@@ -235,77 +251,130 @@ impl Flow {
         Ok(refund.id)
     }
 
-    /// The hold ends and the order is paid, by two people's word instead of agreeing amounts.
-    async fn accept_amount(
+    /// Two people say that the payment is right, instead of an agreeing query: the hold ends, and an order that waits is paid
+    /// by it.
+    async fn accept(
+        &self,
+        tx: &mut Tx,
+        issue: &Issue,
+        order: &OrderRow,
+        doubted: &AttemptRow,
+        caller: &Caller,
+    ) -> Result<(), FlowError> {
+        if doubted.outcome == Outcome::Reversed {
+            return Err(unfit(issue, "the gateway has taken this payment back"));
+        }
+        let after = self.believe_capture(tx, issue, doubted, None).await?;
+        let order = if doubted.is_good() {
+            order.clone()
+        } else {
+            if order.status != OrderStatus::Pending {
+                return Err(unfit(
+                    issue,
+                    "the order does not wait for a payment; refund the surplus",
+                ));
+            }
+            if doubted.refund_reserved > 0 {
+                return Err(unfit(issue, "its money goes back to the customer"));
+            }
+            self.pay(tx, order, &after, &issue.id).await?
+        };
+        let by = (caller.actor.as_str(), issue.id.as_str());
+        self.confirm_order(tx, &order, &after.id, by).await
+    }
+
+    /// Two people say that money was captured: the attempt is a confirmed success, and on `hold` or free of it. What the
+    /// issue names as disagreeing is no disagreement any more.
+    async fn believe_capture(
+        &self,
+        tx: &mut Tx,
+        issue: &Issue,
+        doubted: &AttemptRow,
+        hold: Option<String>,
+    ) -> Result<AttemptRow, FlowError> {
+        let now_ms = self.clock.now_ms();
+        let evidence = Evidence::read(issue)?;
+        let mut after = doubted.clone();
+        let mut source = doubted.status_source.unwrap_or(Source::Callback);
+        if issue.kind == Kind::SettledButFailed {
+            // It is a status query that told of this money.
+            source = Source::Status;
+        }
+        if !doubted.outcome.is_captured() {
+            // What this issue tells is what was decided about, whatever a later message said.
+            after.atom_txn_id = evidence.atom_txn_id.or(after.atom_txn_id);
+            after.total_amount = evidence.total.or(after.total_amount);
+            after.surcharge = evidence.surcharge.or(after.surcharge);
+        }
+        if after.atom_txn_id.is_none() {
+            return Err(unfit(issue, "no capture of this attempt is known"));
+        }
+        if doubted.outcome != Outcome::Success {
+            if !doubted.outcome.may_become(Outcome::Success, source) {
+                return Err(unfit(
+                    issue,
+                    "only a status query can turn this attempt into a payment",
+                ));
+            }
+            after.status_source = Some(source);
+            after.outcome = Outcome::Success;
+            after.settled_at = Some(now_ms);
+            after.cleared_at = None;
+            after.final_at = None;
+        }
+        after.phase = Phase::Completed;
+        after.hold = hold;
+        after.confirmed_at = after.confirmed_at.or(Some(now_ms));
+        if !evidence.disagrees.is_empty() {
+            let accepted = [doubted.accepted(), evidence.disagrees].concat();
+            after.accepted = Some(json!(accepted).to_string());
+        }
+        after.next_requery_at = next_query_ms(&after, &self.settings, now_ms);
+        match save_attempt(tx, doubted, &mut after, now_ms).await {
+            Err(error) if error.is_duplicate() => {
+                Err(unfit(issue, "another attempt has this capture"))
+            }
+            saved => Ok(saved.map(|()| after)?),
+        }
+    }
+
+    /// Two people say that nobody paid. The rank of an outcome never falls, so a success that a query denies ends as one that
+    /// was taken back.
+    async fn mark_failed(
         &self,
         tx: &mut Tx,
         issue: &Issue,
         order: &OrderRow,
         held: &AttemptRow,
-    ) -> Result<(), FlowError> {
-        if order.status != OrderStatus::Pending {
-            return Err(unfit(
-                issue,
-                "the order does not wait for a payment; refund the surplus",
-            ));
-        }
-        if held.atom_txn_id.is_none() || held.outcome == Outcome::Reversed {
-            return Err(unfit(issue, "no capture of this attempt is known"));
-        }
-        let after = self.believe_capture(tx, issue, held, None).await?;
-        self.pay(tx, order, &after, &issue.id).await?;
-        Ok(())
-    }
-
-    /// Two people say that money was captured: the attempt is a success, and on `hold` or free of it.
-    async fn believe_capture(
-        &self,
-        tx: &mut Tx,
-        issue: &Issue,
-        held: &AttemptRow,
-        hold: Option<String>,
-    ) -> Result<AttemptRow, FlowError> {
-        let now_ms = self.clock.now_ms();
-        let mut after = held.clone();
-        after.hold = hold;
-        after.phase = Phase::Completed;
-        after.outcome = Outcome::Success;
-        after.settled_at = after.settled_at.or(Some(now_ms));
-        let source = held.status_source.unwrap_or(Source::Callback);
-        if held.outcome != Outcome::Success && !held.outcome.may_become(Outcome::Success, source) {
-            return Err(unfit(
-                issue,
-                "only a status query can turn this attempt into a payment",
-            ));
-        }
-        after.status_source = Some(source);
-        save_attempt(tx, held, &mut after, now_ms).await?;
-        Ok(after)
-    }
-
-    async fn mark_failed(
-        &self,
-        tx: &mut Tx,
-        issue: &Issue,
-        held: &AttemptRow,
         caller: &Caller,
     ) -> Result<(), FlowError> {
-        if held.outcome.is_captured() {
+        let now_ms = self.clock.now_ms();
+        let denied = issue.kind == Kind::ResultContradicts && held.outcome == Outcome::Success;
+        if held.outcome.is_captured() && !denied {
             return Err(unfit(
                 issue,
                 "the gateway has captured money; refund it instead",
             ));
         }
-        let now_ms = self.clock.now_ms();
         let mut after = held.clone();
         after.hold = None;
         after.next_requery_at = None;
-        after.cleared_at = after.cleared_at.or(Some(now_ms));
-        if held.outcome != Outcome::Failed {
-            after.outcome = Outcome::Failed;
-            after.status_source = held.status_source.or(Some(Source::Status));
+        if denied {
+            after.outcome = Outcome::Reversed;
+            after.status_source = Some(Source::Status);
+            after.final_at = after.final_at.or(Some(now_ms));
+        } else {
+            after.cleared_at = after.cleared_at.or(Some(now_ms));
+            if held.outcome != Outcome::Failed {
+                after.outcome = Outcome::Failed;
+                after.status_source = held.status_source.or(Some(Source::Status));
+            }
         }
         save_attempt(tx, held, &mut after, now_ms).await?;
+        if denied {
+            let by = (caller.actor.as_str(), issue.id.as_str());
+            self.follow_reversal(tx, order, held, by).await?;
+        }
         let subject = Subject {
             what: "attempt",
             id: &held.id,
@@ -315,6 +384,39 @@ impl Flow {
         self.audit_decision(tx, subject, caller, before, after.outcome.as_str())
             .await
     }
+}
+
+/// What an issue about a message keeps of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Evidence {
+    atom_txn_id: Option<String>,
+    total: Option<i64>,
+    surcharge: Option<i64>,
+    disagrees: Vec<String>,
+}
+
+impl Evidence {
+    fn read(issue: &Issue) -> Result<Evidence, StoreError> {
+        serde_json::from_str(&issue.detail)
+            .map_err(|_| StoreError::broken("issues", &issue.id, "detail"))
+    }
+}
+
+/// An issue that holds its attempt is not closed without a decision: nothing else would ever end the hold.
+async fn must_not_hold(tx: &mut Tx, issue: &Issue) -> Result<(), FlowError> {
+    let held = match &issue.attempt_id {
+        Some(id) => attempt(tx, id).await?,
+        None => None,
+    };
+    let hold = held.and_then(|held| held.hold);
+    if hold.as_deref() == Some(issue.kind.as_str()) {
+        return Err(unfit(
+            issue,
+            "the payment is on hold by this issue: accept_amount, mark_failed or refund_surplus ends it",
+        ));
+    }
+    Ok(())
 }
 
 fn unfit(issue: &Issue, why: &str) -> FlowError {

@@ -79,6 +79,7 @@ pub struct AttemptRow {
     pub confirmed_at: Option<i64>,
     pub final_at: Option<i64>,
     pub cleared_at: Option<i64>,
+    pub accepted: Option<String>,
     pub refund_reserved: i64,
     pub refund_done: i64,
     pub version: i64,
@@ -95,7 +96,7 @@ const ATTEMPT_COLUMNS: &str = "id, order_id, merch_txn_id, merch_txn_date_ist, a
      surcharge, sub_channel, bank_txn_id, otsbank_name, status_code, status_source, recon_status, \
      txn_init_date, txn_complete_date, auth_calls, auth_at, auth_in_flight, auth_error, next_requery_at, \
      requery_count, queried_at, lease_owner, lease_until, settled_at, confirmed_at, final_at, \
-     cleared_at, refund_reserved, refund_done, version, created_at";
+     cleared_at, accepted, refund_reserved, refund_done, version, created_at";
 
 fn known<T>(
     row: &AnyRow,
@@ -206,6 +207,7 @@ impl AttemptRow {
             confirmed_at: row.try_get("confirmed_at")?,
             final_at: row.try_get("final_at")?,
             cleared_at: row.try_get("cleared_at")?,
+            accepted: row.try_get("accepted")?,
             refund_reserved: row.try_get("refund_reserved")?,
             refund_done: row.try_get("refund_done")?,
             version: row.try_get("version")?,
@@ -216,6 +218,27 @@ impl AttemptRow {
     /// Whether the money was captured and nothing forbids to use it.
     pub fn is_good(&self) -> bool {
         self.outcome == Outcome::Success && self.hold.is_none()
+    }
+
+    /// The disagreements that two people took for right.
+    pub fn accepted(&self) -> Vec<String> {
+        let list = self.accepted.as_deref().unwrap_or("[]");
+        serde_json::from_str(list).unwrap_or_default()
+    }
+
+    /// What Atom says that it captured, without its surcharge.
+    pub fn told_amount(&self) -> i64 {
+        self.total_amount
+            .map_or(self.amount, |total| total - self.surcharge.unwrap_or(0))
+    }
+
+    /// Whether no captured money is left: Atom took it back, or all of it is refunded.
+    pub fn is_given_back(&self) -> bool {
+        match self.outcome {
+            Outcome::Reversed => true,
+            Outcome::Success => self.refund_done > 0 && self.refund_done >= self.told_amount(),
+            Outcome::None | Outcome::Pending | Outcome::Failed => false,
+        }
     }
 }
 
@@ -445,8 +468,8 @@ pub async fn save_attempt(
          recon_status = $14, txn_init_date = $15, txn_complete_date = $16, auth_calls = $17, \
          auth_in_flight = $18, auth_error = $19, next_requery_at = $20, requery_count = $21, \
          queried_at = $22, settled_at = $23, confirmed_at = $24, final_at = $25, cleared_at = \
-         $26, auth_at = $27, updated_at = $28, version = version + 1 WHERE id = $29 AND \
-         version = $30 AND phase = $31 AND outcome = $32",
+         $26, auth_at = $27, accepted = $28, updated_at = $29, version = version + 1 WHERE id = $30 \
+         AND version = $31 AND phase = $32 AND outcome = $33",
     )
     .bind(after.phase.as_str())
     .bind(after.outcome.as_str())
@@ -475,6 +498,7 @@ pub async fn save_attempt(
     .bind(after.final_at)
     .bind(after.cleared_at)
     .bind(after.auth_at)
+    .bind(&after.accepted)
     .bind(now_ms)
     .bind(&before.id)
     .bind(before.version)

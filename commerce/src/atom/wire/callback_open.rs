@@ -39,6 +39,8 @@ pub enum Opened {
     Unsigned {
         /// The attempt it names.
         merch_txn_id: String,
+        /// What it is known by.
+        trace: Trace,
     },
     /// A word in the place of the ciphertext. Nobody vouches for it: it pulls a status query, no more.
     Hint(Hint),
@@ -75,9 +77,18 @@ const HINTS: [(&str, Hint); 2] = [
 pub struct Rejected {
     /// Which check.
     pub reason: Reason,
+    /// What it is known by.
+    pub trace: Trace,
+}
+
+/// What the log may tell of a message that nobody vouches for, as far as it was opened.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Trace {
     /// The first characters of the message's digest, if there was a ciphertext.
     pub digest_prefix: Option<String>,
-    /// The order the text names (`udf1`), if it decrypted. Nothing vouches for it.
+    /// Which response key opened it, 0 for the current one.
+    pub key: Option<usize>,
+    /// The order the text names (`udf1`), if it decrypted.
     pub claimed_order_id: Option<String>,
 }
 
@@ -128,8 +139,7 @@ impl InboundKeys {
     pub fn open(&self, body: &[u8]) -> Result<Opened, Rejected> {
         let reject = |reason| Rejected {
             reason,
-            digest_prefix: None,
-            claimed_order_id: None,
+            trace: Trace::default(),
         };
         if body.len() > BODY_LEN_MAX {
             return Err(reject(Reason::Form));
@@ -155,34 +165,42 @@ impl InboundKeys {
         let enc_data = hex::encode_upper(blocks);
         let digest = hex::encode(Sha256::digest(&enc_data));
         let mut seen = None;
-        for cipher in &self.ciphers {
+        for (key, cipher) in self.ciphers.iter().enumerate() {
             let text = cipher.decrypt_bytes(blocks).ok();
             let message = text.and_then(|text| Message::read(&text));
             let is_real = Choice::from(u8::from(message.is_some()));
             let message = message.unwrap_or_else(Message::decoy);
             let verified = bool::from(is_real & message.verify(&self.signatures));
             if bool::from(is_real) && (verified || seen.is_none()) {
-                seen = Some((message, verified));
+                seen = Some((key, message, verified));
             }
         }
-        let reject = |reason, claimed_order_id| Rejected {
-            reason,
+        let trace = |key, claimed_order_id| Trace {
             digest_prefix: Some(digest[..12].to_owned()),
+            key,
             claimed_order_id,
         };
-        let Some((message, verified)) = seen else {
-            return Err(reject(Reason::Decrypt, None));
+        let Some((key, message, verified)) = seen else {
+            return Err(Rejected {
+                reason: Reason::Decrypt,
+                trace: trace(None, None),
+            });
         };
         if message.signature.is_none() {
             return Ok(Opened::Unsigned {
                 merch_txn_id: message.merch_txn_id,
+                trace: trace(Some(key), message.udf1),
             });
         }
-        if !verified {
-            return Err(reject(Reason::Signature, message.udf1));
-        }
-        if message.merch_id != self.merch_id {
-            return Err(reject(Reason::Merchant, message.udf1));
+        let ours = message.merch_id == self.merch_id;
+        if !verified || !ours {
+            return Err(Rejected {
+                reason: match verified {
+                    true => Reason::Merchant,
+                    false => Reason::Signature,
+                },
+                trace: trace(Some(key), message.udf1),
+            });
         }
         Ok(Opened::Signed(Box::new(SignedCallback {
             callback: message.into_callback(),

@@ -186,7 +186,7 @@ fn without_a_signature() {
         };
         let opened = draft.open().expect("it decrypts");
         assert!(
-            matches!(opened, Opened::Unsigned { merch_txn_id } if merch_txn_id == "GWTEST0000000002")
+            matches!(opened, Opened::Unsigned { merch_txn_id, .. } if merch_txn_id == "GWTEST0000000002")
         );
     }
     let right = paid().signature();

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::Reading;
+use super::codes::{Class, Reading};
 
 /// The ways to pay, by the two letters of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -182,8 +182,37 @@ pub struct StatusAnswer {
     pub reading: Reading,
     /// The transaction that decides. Absent only with `NoData`.
     pub transaction: Option<StatusTransaction>,
-    /// Further successes under the same id with another `atomTxnId`: each is a duplicate capture.
-    pub duplicates: Vec<StatusTransaction>,
+    /// The other transactions under the same id, as they rank.
+    pub others: Vec<StatusTransaction>,
+}
+
+impl StatusAnswer {
+    /// The same answer, decided by what it says of this payment, if it lists it. To an attempt that has a capture another
+    /// one is news of its own: it neither confirms the first nor hides that it went back.
+    pub fn about(mut self, atom_txn_id: &str) -> StatusAnswer {
+        let is_it = |t: &StatusTransaction| t.atom_txn_id.as_deref() == Some(atom_txn_id);
+        if self.transaction.as_ref().is_none_or(is_it) {
+            return self;
+        }
+        if let Some(at) = self.others.iter().position(is_it) {
+            let known = self.others.remove(at);
+            self.reading = known.reading;
+            if let Some(first) = self.transaction.replace(known) {
+                self.others.insert(0, first);
+            }
+        }
+        self
+    }
+
+    /// Captures in the list besides this one.
+    pub fn captures_besides(
+        &self,
+        atom_txn_id: Option<&str>,
+    ) -> impl Iterator<Item = &StatusTransaction> {
+        self.others.iter().filter(move |other| {
+            other.reading.class == Class::Success && other.atom_txn_id.as_deref() != atom_txn_id
+        })
+    }
 }
 
 /// One transaction of a status answer.

@@ -3,6 +3,8 @@
 //! No answer is signed, so an answer counts only where it names what was asked for: our merchant, our attempt, our
 //! payment, our refund lines and amounts. One that does not is a [`ReplyError::Contradiction`], never a result.
 
+use std::cmp::Reverse;
+
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -108,10 +110,12 @@ pub fn status(
     // A reversal takes the success of the same payment with it, in whatever order the two stand.
     let reversed: Vec<_> = of_class(&kept, Class::Reversed).collect();
     kept.retain(|t| t.reading.class != Class::Success || !reversed.contains(&t.atom_txn_id));
-    let Some(best) = (0..kept.len()).max_by_key(|at| rank(kept[*at].reading.class)) else {
+    // Of equals the first one listed decides.
+    kept.sort_by_key(|t| Reverse(rank(t.reading.class)));
+    if kept.is_empty() {
         return Err(ReplyError::Contradiction("no transaction of ours"));
-    };
-    let best = kept.swap_remove(best);
+    }
+    let best = kept.remove(0);
     match best.reading.class {
         Class::NoData => Ok(no_data()),
         Class::RequestError if best.status_code == INTERNAL => Err(ReplyError::Internal),
@@ -119,17 +123,11 @@ pub fn status(
             &best.status_code,
             refuse(&best.status_code),
         )),
-        _ => {
-            let another = |t: &StatusTransaction| {
-                t.reading.class == Class::Success && t.atom_txn_id != best.atom_txn_id
-            };
-            kept.retain(another);
-            Ok(StatusAnswer {
-                reading: best.reading,
-                transaction: Some(best),
-                duplicates: kept,
-            })
-        }
+        _ => Ok(StatusAnswer {
+            reading: best.reading,
+            transaction: Some(best),
+            others: kept,
+        }),
     }
 }
 
@@ -408,7 +406,7 @@ fn no_data() -> StatusAnswer {
     StatusAnswer {
         reading: Reading::quiet(Class::NoData),
         transaction: None,
-        duplicates: Vec::new(),
+        others: Vec::new(),
     }
 }
 

@@ -191,14 +191,51 @@ fn status_of_several_transactions() {
     assert_eq!(class(&[failed, ours("OTS0401", "null")]), Class::Failed);
 
     let twice = status(&[success.clone(), ours("OTS0000", "9")]).expect("an answer");
-    assert_eq!(twice.duplicates.len(), 1);
+    assert_eq!(twice.captures_besides(Some("1")).count(), 1);
     let repeated = status(&[success.clone(), success.clone()]).expect("an answer");
-    assert_eq!(repeated.duplicates, []);
+    assert_eq!(repeated.captures_besides(Some("1")).count(), 0);
     assert_eq!(
         class(&[success.clone(), ours("OTS0001", "1")]),
         Class::Reversed
     );
     assert_eq!(class(&[ours("OTS0001", "7"), success]), Class::Success);
+}
+
+/// Of two captures the first one listed decides, until an attempt has one: then that one does, also when it was given back
+/// or is denied, and the other is news of its own.
+#[test]
+fn status_about_a_known_capture() {
+    let ours = |code: &str, id: &str| instrument(OURS, code, id);
+    let decides = |answer: &StatusAnswer| {
+        let said = answer.transaction.as_ref().expect("a transaction");
+        (
+            said.atom_txn_id.clone().expect("a number"),
+            said.reading.class,
+        )
+    };
+    for (list, first) in [
+        ([ours("OTS0000", "1"), ours("OTS0000", "9")], "1"),
+        ([ours("OTS0000", "9"), ours("OTS0000", "1")], "9"),
+    ] {
+        let answer = status(&list).expect("an answer");
+        assert_eq!(decides(&answer), (first.to_owned(), Class::Success));
+        let about = answer.about("1");
+        assert_eq!(decides(&about), ("1".to_owned(), Class::Success));
+        let besides: Vec<_> = about.captures_besides(Some("1")).collect();
+        assert_eq!(besides.len(), 1);
+        assert_eq!(besides[0].atom_txn_id.as_deref(), Some("9"));
+    }
+    for (code, class) in [("OTS0001", Class::Reversed), ("OTS0101", Class::Failed)] {
+        let answer = status(&[ours(code, "1"), ours("OTS0000", "9")]).expect("an answer");
+        assert_eq!(decides(&answer), ("9".to_owned(), Class::Success));
+        let about = answer.about("1");
+        assert_eq!((decides(&about).1, about.reading.class), (class, class));
+        assert_eq!(about.captures_besides(Some("1")).count(), 1);
+    }
+    let unlisted = status(&[ours("OTS0000", "9")])
+        .expect("an answer")
+        .about("1");
+    assert_eq!(decides(&unlisted).0, "9");
 }
 
 /// A result counts only if it names our merchant and our attempt; knowing nothing needs no name.

@@ -338,7 +338,8 @@ fn v20_a_changed_total() {
         .open(form.as_bytes())
         .expect_err("a wrong signature");
     assert_eq!(rejected.reason, Reason::Signature);
-    assert_eq!(rejected.claimed_order_id.as_deref(), Some("ord_1"));
+    assert_eq!(rejected.trace.claimed_order_id.as_deref(), Some("ord_1"));
+    assert_eq!(rejected.trace.key, Some(0), "the current key opened it");
 }
 
 /// V21: changed unsigned amounts pass the signature, and the comparison with the attempt catches them.

@@ -92,12 +92,16 @@ const ADVICE: &[(&str, &str)] = &[
         "The bank took the money back after the goods had left. Speak with the customer.",
     ),
     (
+        "reversed_and_refunded",
+        "The bank took money back of which we had sent a refund too. The customer may have it twice: compare with Atom's records.",
+    ),
+    (
         "result_contradicts",
-        "A status query denies what a message said. Ask Atom before anything is shipped or refunded.",
+        "A status query denies what a message said. Ask Atom, then accept the payment or mark it as failed.",
     ),
     (
         "unconfirmed_success",
-        "No status query has agreed with this payment in time. Ask Atom before shipping.",
+        "No status query has agreed with this payment in time. Ask Atom, and accept the payment if they have it.",
     ),
     (
         "unresolved_attempt",
@@ -105,7 +109,7 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "settled_but_failed",
-        "Atom has settled a payment that we hold for failed. The customer's money is with us: ask Atom.",
+        "Atom has settled a payment that we hold for failed. Ask Atom, then accept the payment or give it back.",
     ),
     (
         "inbox_stuck",
@@ -154,7 +158,7 @@ const RESOLUTIONS: &[(IssueAction, &str)] = &[
     ),
     (
         IssueAction::AcceptAmount,
-        "Accept the amount: the order counts as paid",
+        "Accept the payment as it is: the order counts as paid",
     ),
     (
         IssueAction::MarkFailed,

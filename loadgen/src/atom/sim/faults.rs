@@ -36,7 +36,6 @@ const CALLS: &[Place] = &[
     Place::RefundStatus,
 ];
 const MESSAGES: &[Place] = &[Place::Callback, Place::Return];
-const CODED: &[Place] = &[Place::Auth, Place::Status, Place::Refund];
 const STATUS: &[Place] = &[Place::Status];
 const CALLBACK: &[Place] = &[Place::Callback];
 const PAY: &[Place] = &[Place::Pay];
@@ -206,7 +205,8 @@ impl Fault {
             | Fault::Html { .. }
             | Fault::Reversed
             | Fault::TwoEncData
-            | Fault::PlainError { .. } => CALLS,
+            | Fault::PlainError { .. }
+            | Fault::Code { .. } => CALLS,
             Fault::TruncatedHex
             | Fault::OddHex
             | Fault::LowerHex
@@ -219,7 +219,6 @@ impl Fault {
                 Place::Callback,
                 Place::Return,
             ],
-            Fault::Code { .. } => CODED,
             Fault::BadSignature
             | Fault::NullSignature
             | Fault::UpperSignature

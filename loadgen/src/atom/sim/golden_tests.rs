@@ -101,6 +101,13 @@ fn a_payment_of_the_vectors() {
         serde_json::from_str(&refund::status(&world, &keys, &asked, &[]).plain).expect("JSON");
     let first = &listed["payInstrument"]["refundStatusDetails"]["refundDetails"][0];
     assert_eq!(first["prodRefundId"], "RF0000000001");
+    let code = Fault::Code {
+        code: "OTS0951".to_owned(),
+        message: "FAILED".to_owned(),
+    };
+    let refused = refund::status(&world, &keys, &asked, &[code]);
+    assert_eq!(refused.code, "OTS0951", "a fault's code, and no list");
+    assert!(!refused.plain.contains("refundStatusDetails"));
 }
 
 /// Each field of AUTH that is wrong is refused with a code of its own kind, and nothing is issued.

@@ -21,11 +21,7 @@ const ACCEPTED: &str = "REFUND INITIATED SUCCESSFULLY";
 
 /// Answers a refund, line by line.
 pub fn answer(world: &mut World, keys: &Keys, request: &Request, faults: &[Fault]) -> Answer {
-    let coded = faults.iter().find_map(|fault| match fault {
-        Fault::Code { code, message } => Some(Said::new(code, message)),
-        _ => None,
-    });
-    let refused = coded.or_else(|| refused(world, keys, request));
+    let refused = coded(faults).or_else(|| refused(world, keys, request));
     let pay = &request.pay_details;
     let atom_txn_id: u64 = pay.atom_txn_id.as_str().parse().unwrap_or(0);
     if let Some(said) = refused {
@@ -241,7 +237,9 @@ pub fn status(world: &World, keys: &Keys, request: &Request, faults: &[Fault]) -
     let (merch, pay) = (&request.merch_details, &request.pay_details);
     let form = super::config::PasswordForm::Base64;
     let id = pay.atom_txn_id.as_str().parse::<u64>().unwrap_or(0);
-    let said = if merch.merch_id.as_str() != keys.identity.merch_id {
+    let said = if let Some(said) = coded(faults) {
+        said
+    } else if merch.merch_id.as_str() != keys.identity.merch_id {
         Said::because("OTS0451", "FAILED", "INVALID MERCHANT")
     } else if !password_fits(keys, form, merch.password.as_str()) {
         Said::because("OTS0522", "FAILED", "INVALID PASSWORD")
@@ -266,6 +264,14 @@ pub fn status(world: &World, keys: &Keys, request: &Request, faults: &[Fault]) -
         }),
         open: false,
     }
+}
+
+/// What a fault says instead.
+fn coded(faults: &[Fault]) -> Option<Said> {
+    faults.iter().find_map(|fault| match fault {
+        Fault::Code { code, message } => Some(Said::new(code, message)),
+        _ => None,
+    })
 }
 
 fn listed(

@@ -21,8 +21,10 @@ impl Flow {
             return self.confirm(tx, change).await;
         }
         if self.is_claimed(tx, change).await? {
-            let detail = json!({"atom_txn_id": change.news.atom_txn_id});
-            self.open_issue(tx, change, Kind::CaptureClaimedTwice, "", detail)
+            let number = change.news.atom_txn_id;
+            let detail = json!({"atom_txn_id": number});
+            let about = number.unwrap_or("");
+            self.open_issue(tx, change, Kind::CaptureClaimedTwice, about, detail)
                 .await?;
             return Ok(Applied::Mismatch);
         }
@@ -32,6 +34,7 @@ impl Flow {
         }
         change.after.settled_at = Some(change.now_ms);
         change.after.cleared_at = None;
+        change.after.final_at = None;
         self.observer
             .attempt(change.after.sub_channel.as_deref().unwrap_or(""), true);
         let order = self
@@ -100,7 +103,10 @@ impl Flow {
                 "atom_txn_id": atom_txn_id, "amount": attempt.amount, "order_status": order.status.as_str(),
             }),
         };
-        if super::issues::open(tx, self.clock.now_ms(), &raised).await? {
+        if super::issues::open(tx, self.clock.now_ms(), &raised)
+            .await?
+            .is_new()
+        {
             self.count_surplus(kind);
         }
         Ok(())
@@ -110,18 +116,27 @@ impl Flow {
     pub(in crate::atom::flow) async fn surplus_capture(
         &self,
         tx: &mut Tx,
-        change: &Change<'_>,
+        order: &OrderRow,
+        attempt: &AttemptRow,
         atom_txn_id: &str,
     ) -> Result<(), FlowError> {
-        let detail = json!({
-            "atom_txn_id": atom_txn_id, "first_atom_txn_id": change.before.atom_txn_id,
-            "amount": change.before.amount,
-        });
-        if self
-            .open_issue(tx, change, Kind::DuplicateCapture, atom_txn_id, detail)
+        let kind = Kind::DuplicateCapture;
+        let raised = super::NewIssue {
+            kind,
+            order_id: Some(&order.id),
+            attempt_id: Some(&attempt.id),
+            refund_id: None,
+            about: atom_txn_id,
+            detail: json!({
+                "atom_txn_id": atom_txn_id, "first_atom_txn_id": attempt.atom_txn_id,
+                "amount": attempt.amount,
+            }),
+        };
+        if super::issues::open(tx, self.clock.now_ms(), &raised)
             .await?
+            .is_new()
         {
-            self.count_surplus(Kind::DuplicateCapture);
+            self.count_surplus(kind);
         }
         Ok(())
     }
@@ -163,12 +178,22 @@ impl Flow {
         {
             after.final_at.get_or_insert(now_ms);
         }
-        let paid_by_it = order.paid_attempt_id.as_deref() == Some(after.id.as_str());
-        if paid_by_it && order.confirmed_at.is_none() {
+        let by = ("atom", change.news.cause);
+        self.confirm_order(tx, order, &after.id, by).await
+    }
+
+    /// The payment of the order, if it is this attempt, is certain enough to ship. `by` is who says so, and why.
+    pub(in crate::atom::flow) async fn confirm_order(
+        &self,
+        tx: &mut Tx,
+        order: &OrderRow,
+        attempt_id: &str,
+        (who, cause): (&str, &str),
+    ) -> Result<(), FlowError> {
+        if order.paid_attempt_id.as_deref() == Some(attempt_id) && order.confirmed_at.is_none() {
             let mut confirmed = order.clone();
-            confirmed.confirmed_at = Some(now_ms);
-            let by = OrderCause::Payment;
-            self.write_step(tx, order, &mut confirmed, by, "atom", change.news.cause)
+            confirmed.confirmed_at = Some(self.clock.now_ms());
+            self.write_step(tx, order, &mut confirmed, OrderCause::Payment, who, cause)
                 .await?;
         }
         Ok(())
@@ -206,27 +231,54 @@ impl Flow {
             return Ok(applied);
         }
         change.after.final_at = Some(change.now_ms);
-        let order = change.order;
-        if order.paid_attempt_id.as_deref() != Some(change.before.id.as_str()) {
-            return Ok(applied);
-        }
-        if order.status == OrderStatus::Paid {
-            let by = OrderCause::Reversal;
-            self.step_order(
-                tx,
-                order,
-                OrderStatus::Cancelled,
-                by,
-                "atom",
-                change.news.code,
-            )
+        // There is no money left to decide about.
+        change.after.hold = None;
+        let by = ("atom", change.news.code);
+        self.follow_reversal(tx, change.order, change.before, by)
             .await?;
-        } else {
-            let detail =
-                json!({"order_status": order.status.as_str(), "amount": change.before.amount});
-            self.open_issue(tx, change, Kind::ReversedAfterShip, "", detail)
-                .await?;
-        }
         Ok(applied)
+    }
+
+    /// The payment is gone: what that does to the order, and to refunds of it. `by` is who says so, and why.
+    pub(in crate::atom::flow) async fn follow_reversal(
+        &self,
+        tx: &mut Tx,
+        order: &OrderRow,
+        attempt: &AttemptRow,
+        (who, cause): (&str, &str),
+    ) -> Result<(), FlowError> {
+        let now_ms = self.clock.now_ms();
+        let detail = json!({
+            "order_status": order.status.as_str(), "amount": attempt.amount,
+            "atom_txn_id": attempt.atom_txn_id, "refunds": attempt.refund_reserved,
+        });
+        let issue = |kind| super::NewIssue {
+            kind,
+            order_id: Some(&order.id),
+            attempt_id: Some(&attempt.id),
+            refund_id: None,
+            about: "",
+            detail: detail.clone(),
+        };
+        if attempt.refund_reserved > 0 {
+            let raised = issue(Kind::ReversedAndRefunded);
+            super::issues::open(tx, now_ms, &raised).await?;
+        }
+        if order.paid_attempt_id.as_deref() != Some(attempt.id.as_str()) {
+            return Ok(());
+        }
+        match order.status {
+            OrderStatus::Paid => {
+                let (to, by) = (OrderStatus::Cancelled, OrderCause::Reversal);
+                self.step_order(tx, order, to, by, who, cause).await?;
+            }
+            OrderStatus::Shipped | OrderStatus::Delivered => {
+                let raised = issue(Kind::ReversedAfterShip);
+                super::issues::open(tx, now_ms, &raised).await?;
+            }
+            // Of a refunded order the other issue tells.
+            OrderStatus::Refunded | OrderStatus::Pending | OrderStatus::Cancelled => {}
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::issues::Kind;
+use super::super::issues::{Kind, Raised};
 use super::super::state::Phase;
 use super::super::{Flow, FlowError};
 use super::{Applied, Change};
@@ -22,13 +22,10 @@ impl Flow {
             .iter()
             .map(|m| m.to_string())
             .collect::<Vec<_>>();
-        self.hold(
-            tx,
-            change,
-            Kind::AmountMismatch,
-            json!({"disagrees": found}),
-        )
-        .await?;
+        let about = format!("{}; {}", change.evidence(), found.join("; "));
+        let detail = json!({"disagrees": found});
+        self.hold(tx, change, Kind::AmountMismatch, &about, detail)
+            .await?;
         log::warn!(
             "Amount mismatch orderId={} attempt={} source={} {}",
             change.order.id,
@@ -49,7 +46,9 @@ impl Flow {
             Some(Alert::Amount) => Kind::BankAmount,
             _ => Kind::Contradiction,
         };
-        self.hold(tx, change, kind, json!({})).await?;
+        let about = change.evidence();
+        let detail = json!({"disagrees": [change.code()]});
+        self.hold(tx, change, kind, &about, detail).await?;
         Ok(Applied::Held)
     }
 
@@ -58,14 +57,18 @@ impl Flow {
         tx: &mut Tx,
         change: &mut Change<'_>,
         kind: Kind,
+        about: &str,
         mut detail: serde_json::Value,
     ) -> Result<(), FlowError> {
         detail["source"] = json!(change.news.source.as_str());
         detail["status_code"] = json!(change.news.code);
         detail["atom_txn_id"] = json!(change.news.atom_txn_id);
-        self.open_issue(tx, change, kind, "", detail).await?;
-        // A payment that is known to be good is not taken back by a message that disagrees with it.
-        if change.before.outcome.is_captured() {
+        detail["total"] = json!(change.news.amounts.total);
+        detail["surcharge"] = json!(change.news.amounts.surcharge);
+        let raised = self.open_issue(tx, change, kind, about, detail).await?;
+        // A payment that is known to be good is not taken back by a message that disagrees with it. And what was decided
+        // holds nothing any more: there is never a hold without an open issue that ends it.
+        if change.before.outcome.is_captured() || raised == Raised::Settled {
             return Ok(());
         }
         change.after.hold.get_or_insert(kind.as_str().to_owned());

@@ -39,6 +39,12 @@ impl Flow {
             self.settle_other(tx, order, other, supersede, now_ms)
                 .await?;
         }
+        self.must_be_few(&others, now_ms)?;
+        self.insert_attempt(tx, who, order, channel).await
+    }
+
+    /// The order has not had its attempts of this hour.
+    pub(super) fn must_be_few(&self, others: &[AttemptRow], now_ms: i64) -> Result<(), FlowError> {
         let recent = others
             .iter()
             .filter(|other| other.created_at > now_ms - HOUR_MS);
@@ -51,7 +57,7 @@ impl Flow {
                 retry_after_s: wait_ms.div_ceil(1000),
             });
         }
-        self.insert_attempt(tx, who, order, channel).await
+        Ok(())
     }
 
     /// Stores a new attempt, its first AUTH call marked as under way.
@@ -100,6 +106,7 @@ impl Flow {
             confirmed_at: None,
             final_at: None,
             cleared_at: None,
+            accepted: None,
             refund_reserved: 0,
             refund_done: 0,
             version: 1,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::super::idempotency::{Begin, PAYMENT_LIFE_MS, Use};
 use super::super::order::Item;
@@ -51,6 +52,8 @@ impl Flow {
             Prepared::Answer(reply) => return Ok(reply),
             Prepared::Send(order, attempt) => (order, attempt),
         };
+        // The customer waits for all of it, also if a second id is tried.
+        let began = Instant::now();
         let mut again = true;
         loop {
             log::info!(
@@ -61,7 +64,10 @@ impl Flow {
                 who.request_id
             );
             self.points.reach("payment.start.before_call").await;
-            let outcome = self.atom.auth(&auth_request(&order, &attempt)?).await;
+            let outcome = self
+                .atom
+                .auth(&auth_request(&order, &attempt)?, began)
+                .await;
             self.points.reach("payment.start.after_call").await;
             match self
                 .write_token(who, &claim, &attempt, outcome, again)
@@ -158,7 +164,14 @@ impl Flow {
                 &order.id,
                 "this attempt was given up for another one",
             )),
-            _ => {
+            phase => {
+                // The token of an order that was paid or cancelled meanwhile goes to nobody.
+                if matches!(
+                    phase,
+                    Phase::TokenGenerated | Phase::UserPayment | Phase::Abandoned
+                ) {
+                    self.must_wait_for_payment(&order, now_ms)?;
+                }
                 let reply = Reply::new(201, shown(&order, &before, &self.checkout, &self.settings));
                 claim.finish(&mut tx, reply.status, &reply.body).await?;
                 tx.commit().await?;

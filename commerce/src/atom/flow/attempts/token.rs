@@ -73,8 +73,8 @@ impl Flow {
                 }
             }
             Err(error) => {
-                log::error!(
-                    "API call failed api=auth error={error} attempt={} orderId={}",
+                log::warn!(
+                    "Payment not started error={error} attempt={} orderId={}",
                     after.id,
                     order.id
                 );
@@ -82,8 +82,13 @@ impl Flow {
             }
         };
         self.save_step(&mut tx, who, &before, &mut after).await?;
-        let retried = again && after.auth_error.as_deref() == Some(Refusal::NewIdMayPass.name());
-        if retried && self.must_wait_for_payment(&order, now_ms).is_ok() {
+        let retried = again
+            && after.auth_error.as_deref() == Some(Refusal::NewIdMayPass.name())
+            && self.must_wait_for_payment(&order, now_ms).is_ok()
+            && self
+                .must_be_few(&rows::attempts_of(tx.conn(), &order.id).await?, now_ms)
+                .is_ok();
+        if retried {
             let channel = after.asked_channel.clone();
             let next = self
                 .insert_attempt(&mut tx, who, &order, channel.as_deref())

@@ -8,7 +8,7 @@ use url::Url;
 use super::super::apply::Applied;
 use super::super::state::{Outcome, Source};
 use super::super::{Flow, FlowError};
-use crate::atom::wire::callback_open::{Opened, Reason, Rejected, SignedCallback};
+use crate::atom::wire::callback_open::{Opened, Reason, SignedCallback, Trace};
 use crate::atom::wire::messages::Callback;
 use crate::id;
 use crate::store::StoreError;
@@ -128,20 +128,23 @@ impl Flow {
                 self.observer.signature(true);
                 return Some(signed);
             }
-            Ok(Opened::Unsigned { merch_txn_id }) => {
+            Ok(Opened::Unsigned {
+                merch_txn_id,
+                trace,
+            }) => {
                 self.observer.signature(false);
-                self.leave_trace(source, from, "unsigned", None);
+                self.leave_trace(source, from, "unsigned", &trace);
                 self.pull_later(Some(merch_txn_id));
             }
             Ok(Opened::Hint(_)) => {
-                self.leave_trace(source, from, "hint", None);
+                self.leave_trace(source, from, "hint", &Trace::default());
                 self.pull_later(None);
             }
             Err(rejected) => {
                 if matches!(rejected.reason, Reason::Signature) {
                     self.observer.signature(false);
                 }
-                self.leave_trace(source, from, rejected.reason.name(), Some(&rejected));
+                self.leave_trace(source, from, rejected.reason.name(), &rejected.trace);
                 if source == Source::Return && rejected.reason == Reason::NoEncData {
                     self.pull_later(None);
                 }
@@ -150,23 +153,19 @@ impl Flow {
         None
     }
 
-    fn leave_trace(&self, source: Source, from: &str, why: &str, rejected: Option<&Rejected>) {
+    fn leave_trace(&self, source: Source, from: &str, why: &str, trace: &Trace) {
         self.observer
             .callback(source.as_str(), "decrypt_or_signature");
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         if !sampler.allows(self.clock.now_ms()) {
             return;
         }
-        let order_id = rejected
-            .and_then(|rejected| rejected.claimed_order_id.as_deref())
-            .unwrap_or("");
-        let digest = rejected
-            .and_then(|rejected| rejected.digest_prefix.as_deref())
-            .unwrap_or("");
+        let order_id = trace.claimed_order_id.as_deref().unwrap_or("");
+        let digest = trace.digest_prefix.as_deref().unwrap_or("");
+        let key = trace.key.map(|key| key.to_string()).unwrap_or_default();
         match why {
             "signature" | "unsigned" => log::warn!(
-                "Signature verification failed orderId={:?} source={from} digest={digest}",
-                order_id
+                "Signature verification failed orderId={order_id:?} source={from} digest={digest} key={key}"
             ),
             "merchant" => {
                 log::error!("Callback for another merchant source={from} digest={digest}")

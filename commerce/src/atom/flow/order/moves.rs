@@ -196,15 +196,19 @@ impl Flow {
 
 impl AttemptRow {
     /// Whether nothing can come of it any more without a surprise: it was refused, or a status query after the token's
-    /// lifetime said that nobody paid.
+    /// lifetime said that nobody paid, or the money went back.
     pub fn is_over(&self) -> bool {
-        self.hold.is_none()
-            && !self.outcome.is_captured()
-            && (self.phase == Phase::AuthFailed
-                || self.cleared_at.is_some()
-                || (self.phase == Phase::Abandoned
-                    && self.atom_token_id.is_none()
-                    && self.auth_error.is_some()))
+        if self.hold.is_some() {
+            return false;
+        }
+        if self.outcome.is_captured() {
+            return self.is_given_back();
+        }
+        self.phase == Phase::AuthFailed
+            || self.cleared_at.is_some()
+            || (self.phase == Phase::Abandoned
+                && self.atom_token_id.is_none()
+                && self.auth_error.is_some())
     }
 
     /// Whether AUTH never left us, so that nobody can pay by it.

@@ -6,7 +6,7 @@ use sqlx::Row;
 use subtle::ConstantTimeEq;
 
 use super::super::rows::{self, AttemptRow, OrderRow};
-use super::super::state::{OrderStatus, Outcome, Phase};
+use super::super::state::{Outcome, Phase};
 use super::super::{Flow, FlowError, Reply};
 use crate::clock::rfc3339;
 use crate::store::StoreError;
@@ -46,7 +46,7 @@ impl Flow {
         let refunds = refunds_of(&mut conn, id).await?;
         Ok(Reply {
             version: Some(order.version),
-            ..Reply::new(200, shown(&order, &attempts, refunds))
+            ..Reply::new(200, self.shown(&order, &attempts, refunds))
         })
     }
 
@@ -76,6 +76,40 @@ impl Flow {
             ..Reply::new(200, body)
         })
     }
+
+    /// The same number of what can be given back as a refund is held against.
+    fn shown(&self, order: &OrderRow, attempts: &[AttemptRow], refunds: Vec<Value>) -> Value {
+        let paid = attempts
+            .iter()
+            .find(|attempt| Some(&attempt.id) == order.paid_attempt_id.as_ref());
+        let refundable = paid.map_or(0, |attempt| self.refundable(order, attempt));
+        let attempts_shown = attempts.iter().map(|attempt| {
+            json!({
+                "attempt_id": attempt.id,
+                "phase": attempt.phase.as_str(),
+                "outcome": attempt.outcome.as_str(),
+                "payment_status": payment_status(attempt.phase, attempt.outcome),
+                "atom_txn_id": attempt.atom_txn_id,
+                "status_code": attempt.status_code,
+                "surcharge": attempt.surcharge.unwrap_or(0),
+            })
+        });
+        json!({
+            "order_id": order.id,
+            "status": order.status.as_str(),
+            "amount": order.amount,
+            "currency": order.currency,
+            "payment_method": order.payment_method,
+            "paid_at": order.paid_at.map(rfc3339),
+            "confirmed_at": order.confirmed_at.map(rfc3339),
+            "refunded_amount": order.refunded_amount,
+            "refund_state": order.refund_state,
+            "refundable_amount": refundable,
+            "attempts": attempts_shown.collect::<Vec<_>>(),
+            "refunds": refunds,
+            "holds": attempts.iter().filter_map(|attempt| attempt.hold.clone()).collect::<Vec<_>>(),
+        })
+    }
 }
 
 async fn refunds_of(
@@ -96,45 +130,4 @@ async fn refunds_of(
         }))
     });
     refunds.collect()
-}
-
-fn shown(order: &OrderRow, attempts: &[AttemptRow], refunds: Vec<Value>) -> Value {
-    let paid = attempts
-        .iter()
-        .find(|attempt| Some(&attempt.id) == order.paid_attempt_id.as_ref());
-    let open = matches!(
-        order.status,
-        OrderStatus::Paid | OrderStatus::Shipped | OrderStatus::Delivered
-    );
-    let refundable = paid
-        .filter(|attempt| open && attempt.is_good())
-        .map_or(0, |attempt| {
-            (attempt.amount - attempt.refund_reserved).max(0)
-        });
-    let attempts_shown = attempts.iter().map(|attempt| {
-        json!({
-            "attempt_id": attempt.id,
-            "phase": attempt.phase.as_str(),
-            "outcome": attempt.outcome.as_str(),
-            "payment_status": payment_status(attempt.phase, attempt.outcome),
-            "atom_txn_id": attempt.atom_txn_id,
-            "status_code": attempt.status_code,
-            "surcharge": attempt.surcharge.unwrap_or(0),
-        })
-    });
-    json!({
-        "order_id": order.id,
-        "status": order.status.as_str(),
-        "amount": order.amount,
-        "currency": order.currency,
-        "payment_method": order.payment_method,
-        "paid_at": order.paid_at.map(rfc3339),
-        "confirmed_at": order.confirmed_at.map(rfc3339),
-        "refunded_amount": order.refunded_amount,
-        "refund_state": order.refund_state,
-        "refundable_amount": refundable,
-        "attempts": attempts_shown.collect::<Vec<_>>(),
-        "refunds": refunds,
-        "holds": attempts.iter().filter_map(|attempt| attempt.hold.clone()).collect::<Vec<_>>(),
-    })
 }

@@ -5,6 +5,7 @@
 use super::rows::{Origin, RefundRow};
 use super::schedule;
 use super::state::RefundState;
+use crate::atom::flow::issues::Kind;
 use crate::atom::flow::state::{OrderCause, OrderStatus, Outcome};
 use crate::atom::flow::{AttemptRow, Flow, FlowError, OrderRow, attempt};
 use crate::id;
@@ -117,6 +118,38 @@ pub(super) async fn move_balance(
     }
 }
 
+/// Ends the hold of an attempt whose capture was given back.
+pub(super) async fn end_hold(tx: &mut Tx, attempt_id: &str, now_ms: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE payment_attempts SET hold = NULL, version = version + 1, updated_at = $1 \
+         WHERE id = $2 AND hold IS NOT NULL",
+    )
+    .bind(now_ms)
+    .bind(attempt_id)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Holds an attempt again whose refund did not last.
+pub(super) async fn hold_again(
+    tx: &mut Tx,
+    attempt_id: &str,
+    kind: Kind,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE payment_attempts SET hold = $1, version = version + 1, updated_at = $2 \
+         WHERE id = $3 AND hold IS NULL AND outcome = 'success'",
+    )
+    .bind(kind.as_str())
+    .bind(now_ms)
+    .bind(attempt_id)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// The attempt that a refund names.
 pub(super) async fn attempt_of(tx: &mut Tx, refund: &RefundRow) -> Result<AttemptRow, StoreError> {
     let found = attempt(tx, &refund.attempt_id).await?;
@@ -128,9 +161,7 @@ impl Flow {
     /// captured. Of a capture on hold, which no order has, all of it.
     pub(super) fn captured(&self, attempt: &AttemptRow) -> i64 {
         let surcharge = attempt.surcharge.unwrap_or(0);
-        let told = attempt
-            .total_amount
-            .map_or(attempt.amount, |total| total - surcharge);
+        let told = attempt.told_amount();
         let included = if self.settings.refund_includes_surcharge {
             surcharge
         } else {
@@ -146,7 +177,7 @@ impl Flow {
     pub(in crate::atom::flow) fn refundable(&self, order: &OrderRow, attempt: &AttemptRow) -> i64 {
         let paid_by_it = order.paid_attempt_id.as_deref() == Some(&attempt.id);
         if paid_by_it && is_refundable(order.status) && attempt.is_good() {
-            self.captured(attempt) - attempt.refund_reserved
+            (self.captured(attempt) - attempt.refund_reserved).max(0)
         } else {
             0
         }

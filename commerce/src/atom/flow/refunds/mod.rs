@@ -105,8 +105,8 @@ impl Flow {
         Ok(())
     }
 
-    /// Closes what a settled refund settles: the questions about the refund itself, and the capture it gave back. A capture
-    /// whose refund fails after it was accepted is again one to decide about.
+    /// Closes what a settled refund settles: the questions about the refund itself, and the capture it gave back, whose hold
+    /// ends with its issue. A capture whose refund fails after it was accepted is again one to decide about.
     async fn settle_issues(
         &self,
         tx: &mut Tx,
@@ -130,7 +130,10 @@ impl Flow {
             .await
             .map_err(StoreError::from)?;
         }
-        if let (Some(issue_id), true) = (&refund.issue_id, refund.state.counts_as_refunded()) {
+        // Of a split payment a part may have been refused: then money is left to decide about.
+        let gone = refund.surplus || balance::attempt_of(tx, refund).await?.is_given_back();
+        let given_back = gone && refund.state.counts_as_refunded();
+        if let (Some(issue_id), true) = (&refund.issue_id, given_back) {
             sqlx::query(
                 "UPDATE issues SET closed_at = $1, resolution = $2 \
                  WHERE id = $3 AND closed_at IS NULL",
@@ -141,9 +144,16 @@ impl Flow {
             .execute(tx.conn())
             .await
             .map_err(StoreError::from)?;
+            if !refund.surplus {
+                balance::end_hold(tx, &refund.attempt_id, now_ms).await?;
+            }
         }
         if let (Some(issue_id), RefundState::Failed) = (&refund.issue_id, refund.state) {
-            issues::reopen(tx, issue_id).await?;
+            let kind = issues::reopen(tx, issue_id).await?;
+            let holds = kind.filter(|kind| Kind::HOLDING.contains(kind));
+            if let (Some(kind), false) = (holds, refund.surplus) {
+                balance::hold_again(tx, &refund.attempt_id, kind, now_ms).await?;
+            }
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ pub enum Cause {
 /// Every permitted step with its cause. What is not listed cannot be written: the guarded update finds no row.
 pub const STEPS: &[(RefundState, RefundState, Cause)] = &[
     (Requested, Submitting, Cause::Mark),
+    // The payment went back of Atom's own accord before this was sent.
+    (Requested, Rejected, Cause::Mark),
     (Requested, Rejected, Cause::Operator),
     (Submitting, Requested, Cause::Answer),
     (Submitting, Accepted, Cause::Answer),

@@ -14,7 +14,8 @@ use super::settle::{self, Change};
 use super::state::{Cause, RefundState};
 use crate::atom::call::CallError;
 use crate::atom::flow::issues::Kind;
-use crate::atom::flow::{Flow, FlowError};
+use crate::atom::flow::state::Outcome;
+use crate::atom::flow::{AttemptRow, Flow, FlowError, OrderRow};
 use crate::atom::wire::codes::Refusal;
 use crate::atom::wire::messages::{RefundAnswer, RefundLine, RefundRequest};
 use crate::store::Tx;
@@ -91,11 +92,20 @@ impl Flow {
             Sending::First => RefundState::Requested,
             Sending::Again => RefundState::Unknown,
         };
-        if before.state != from || before.is_leased(now_ms) {
+        // One that was never sent and is held waits for the configuration to be mended, whoever asks. Sending again is what
+        // a person decided about one that is held, or the job about one that is not.
+        let waits = sending == Sending::First && before.held.is_some();
+        if before.state != from || before.is_leased(now_ms) || waits {
             return Ok(Mark::NotNow);
         }
+        let paid = balance::attempt_of(&mut tx, &before).await?;
+        if paid.outcome == Outcome::Reversed && !before.surplus {
+            self.refuse_reversed(&mut tx, &order, &before).await?;
+            tx.commit().await?;
+            return Ok(Mark::Unsendable);
+        }
         let lines = lines::load(&mut tx, &before).await?;
-        let request = self.refund_request(&mut tx, &before, &lines).await?;
+        let request = refund_request(&paid, &before, &lines);
         let mut after = before.clone();
         match self.atom.refund_mark(&request) {
             Ok(mark) => {
@@ -146,26 +156,35 @@ impl Flow {
         }))
     }
 
-    /// The request for all lines that are not settled.
-    async fn refund_request(
+    /// Atom has taken the payment back meanwhile, so the customer has his money. What was never sent is refused; what may
+    /// have been taken the first time stays open and is not sent again.
+    async fn refuse_reversed(
         &self,
         tx: &mut Tx,
-        refund: &RefundRow,
-        lines: &[Line],
-    ) -> Result<RefundRequest, FlowError> {
-        let open = lines.iter().filter(|line| line.state == LineState::Open);
-        Ok(RefundRequest {
-            merch_txn_id: balance::attempt_of(tx, refund).await?.merch_txn_id,
-            atom_txn_id: refund.atom_txn_id.clone(),
-            currency: refund.currency.clone(),
-            lines: open
-                .map(|line| RefundLine {
-                    product: line.product.clone(),
-                    prod_refund_id: line.prod_refund_id.clone(),
-                    amount: line.amount,
-                })
-                .collect(),
-        })
+        order: &OrderRow,
+        before: &RefundRow,
+    ) -> Result<(), FlowError> {
+        let mut lines = lines::load(tx, before).await?;
+        let mut after = before.clone();
+        if before.state == RefundState::Requested {
+            reject_open(&mut lines);
+            after.held = None;
+            settle_by_lines(&mut after, &lines, self.clock.now_ms());
+        } else {
+            after.held = Some(Held::Undecided);
+            let why = "the payment was reversed since, so it is not sent again";
+            self.raise_for(tx, &after, Kind::RefundUndecided, why)
+                .await?;
+        }
+        let change = Change {
+            order,
+            before,
+            after: &after,
+            lines: &lines,
+            cause: Cause::Mark,
+            who: &self.process,
+        };
+        self.settle(tx, &change).await
     }
 
     async fn write_outcome(
@@ -208,6 +227,31 @@ impl Flow {
         self.points.reach("refund.submit.writing").await;
         tx.commit().await?;
         Ok(())
+    }
+}
+
+/// The request for all lines that are not settled.
+fn refund_request(paid: &AttemptRow, refund: &RefundRow, lines: &[Line]) -> RefundRequest {
+    let open = lines.iter().filter(|line| line.state == LineState::Open);
+    RefundRequest {
+        merch_txn_id: paid.merch_txn_id.clone(),
+        atom_txn_id: refund.atom_txn_id.clone(),
+        currency: refund.currency.clone(),
+        lines: open
+            .map(|line| RefundLine {
+                product: line.product.clone(),
+                prod_refund_id: line.prod_refund_id.clone(),
+                amount: line.amount,
+            })
+            .collect(),
+    }
+}
+
+fn reject_open(lines: &mut [Line]) {
+    for line in lines.iter_mut() {
+        if line.state == LineState::Open {
+            line.state = LineState::Rejected;
+        }
     }
 }
 
@@ -264,12 +308,7 @@ fn failed(after: &mut RefundRow, lines: &mut [Line], error: &CallError, now_ms: 
                 return hold(after, Held::Configuration, Kind::RefundConfiguration, error);
             }
             if after.resends == 0 {
-                for line in lines
-                    .iter_mut()
-                    .filter(|line| line.state == LineState::Open)
-                {
-                    line.state = LineState::Rejected;
-                }
+                reject_open(lines);
             }
             settle_by_lines(after, lines, now_ms);
             None

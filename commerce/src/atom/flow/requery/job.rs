@@ -10,6 +10,7 @@ use super::super::issues::{self, Kind, NewIssue};
 use super::super::rows::{self, AttemptRow};
 use super::super::state::Phase;
 use super::super::{Flow, FlowError};
+use super::schedule::resolved_ms;
 use crate::atom::wire::messages::StatusRequest;
 use crate::store::StoreError;
 
@@ -157,7 +158,32 @@ impl Flow {
         Ok(asked.then_some(after))
     }
 
-    /// Nobody could tell up to the last query.
+    /// It is known now what became of an attempt of which nobody could tell in the time.
+    pub(in crate::atom::flow) async fn close_unresolved(
+        &self,
+        tx: &mut crate::store::Tx,
+        attempt: &AttemptRow,
+    ) -> Result<(), FlowError> {
+        let now_ms = self.clock.now_ms();
+        if now_ms < resolved_ms(attempt, &self.settings) {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE issues SET closed_at = $1, resolution = $2 \
+             WHERE order_id = $3 AND attempt_id = $4 AND kind = $5 AND closed_at IS NULL",
+        )
+        .bind(now_ms)
+        .bind(format!("attempt {} {}", attempt.phase, attempt.outcome))
+        .bind(&attempt.order_id)
+        .bind(&attempt.id)
+        .bind(Kind::UnresolvedAttempt.as_str())
+        .execute(tx.conn())
+        .await
+        .map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Nobody could tell in the time.
     pub(super) async fn tell_unresolved(
         &self,
         tx: &mut crate::store::Tx,
@@ -169,7 +195,7 @@ impl Flow {
             order_id: Some(&attempt.order_id),
             attempt_id: Some(&attempt.id),
             refund_id: None,
-            about: "",
+            about: attempt.atom_txn_id.as_deref().unwrap_or(""),
             detail: json!({
                 "phase": attempt.phase.as_str(), "outcome": attempt.outcome.as_str(),
                 "queries": attempt.requery_count, "status_code": attempt.status_code,

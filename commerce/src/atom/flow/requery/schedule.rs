@@ -31,9 +31,37 @@ pub(super) fn failure_check_ms(attempt: &AttemptRow) -> i64 {
     ist_day_end_ms(attempt.created_at, 1)
 }
 
+/// When it should be known what became of the attempt: T+1 is over, or a slip that is paid at a counter has expired.
+pub(super) fn resolved_ms(attempt: &AttemptRow, settings: &FlowSettings) -> i64 {
+    if is_slip(attempt) {
+        began_ms(attempt) + query_days(attempt, settings) * DAY_MS
+    } else {
+        failure_check_ms(attempt)
+    }
+}
+
+fn is_slip(attempt: &AttemptRow) -> bool {
+    [&attempt.sub_channel, &attempt.asked_channel]
+        .map(Option::as_deref)
+        .contains(&Some("NR"))
+}
+
+/// For so many days an attempt is asked for of which nothing is known.
+fn query_days(attempt: &AttemptRow, settings: &FlowSettings) -> i64 {
+    if is_slip(attempt) {
+        settings.challan_days.max(settings.requery_days)
+    } else {
+        settings.requery_days
+    }
+}
+
+fn began_ms(attempt: &AttemptRow) -> i64 {
+    attempt.token_at.unwrap_or(attempt.auth_at)
+}
+
 /// When the attempt's token is taken to be dead, whoever holds it.
 pub(super) fn token_end_ms(attempt: &AttemptRow, settings: &FlowSettings) -> i64 {
-    attempt.token_at.unwrap_or(attempt.auth_at) + settings.token_lifetime_ms()
+    began_ms(attempt) + settings.token_lifetime_ms()
 }
 
 /// When the attempt is asked for next; never again if there is nothing left to learn, or nobody could tell for too long.
@@ -51,15 +79,15 @@ pub(in crate::atom::flow) fn next_query_ms(
             Phase::Initializing if !attempt.auth_in_flight => None,
             Phase::Abandoned => after_failure(attempt, settings, now_ms),
             _ => {
-                let slip = attempt.sub_channel.as_deref() == Some("NR")
-                    || attempt.asked_channel.as_deref() == Some("NR");
-                let days = if slip {
-                    settings.challan_days.max(settings.requery_days)
+                let days = query_days(attempt, settings);
+                let due = slot(settings, began_ms(attempt), now_ms, days)?;
+                // Somebody is told by then, and not on the word of an older answer.
+                let resolved = resolved_ms(attempt, settings);
+                Some(if now_ms < resolved {
+                    due.min(resolved)
                 } else {
-                    settings.requery_days
-                };
-                let since = attempt.token_at.unwrap_or(attempt.auth_at);
-                slot(settings, since, now_ms, days)
+                    due
+                })
             }
         },
     }

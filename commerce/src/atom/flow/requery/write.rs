@@ -5,10 +5,10 @@ use serde_json::json;
 use super::super::apply::{Applied, News};
 use super::super::issues::{self, Kind, NewIssue};
 use super::super::rows::{self, AttemptRow, OrderRow};
-use super::super::state::{Outcome, Phase};
+use super::super::state::{Outcome, Phase, Source};
 use super::super::{Caller, Flow, FlowError};
 use super::job::Asked;
-use super::schedule::{failure_check_ms, next_query_ms, token_end_ms};
+use super::schedule::{failure_check_ms, next_query_ms, resolved_ms, token_end_ms};
 use crate::atom::call::CallError;
 use crate::atom::wire::codes::Class;
 use crate::atom::wire::messages::{StatusAnswer, StatusTransaction};
@@ -36,17 +36,22 @@ impl Flow {
         after.requery_count += 1;
         after.queried_at = Some(now_ms);
         let (result, ended) = match answer {
-            Ok(StatusAnswer {
-                transaction: Some(said),
-                duplicates,
-                ..
-            }) => {
-                self.told(&mut tx, &order, &before, after, &said, &duplicates)
-                    .await?
-            }
-            Ok(_) => {
-                self.no_data(&mut tx, &before, after).await?;
-                ("no_data", Asked::Same)
+            Ok(answer) => {
+                // Read anew: a callback may have come while we asked.
+                let answer = match &before.atom_txn_id {
+                    Some(capture) if before.outcome.is_captured() => answer.about(capture),
+                    _ => answer,
+                };
+                match &answer.transaction {
+                    Some(said) => {
+                        self.told(&mut tx, &order, &before, after, said, &answer)
+                            .await?
+                    }
+                    None => {
+                        self.no_data(&mut tx, &before, after).await?;
+                        ("no_data", Asked::Same)
+                    }
+                }
             }
             Err(error) => {
                 self.unanswered(&mut tx, &before, after, &error).await?;
@@ -68,21 +73,24 @@ impl Flow {
         before: &AttemptRow,
         mut after: AttemptRow,
         said: &StatusTransaction,
-        duplicates: &[StatusTransaction],
+        answer: &StatusAnswer,
     ) -> Result<(&'static str, Asked), FlowError> {
         let now_ms = self.clock.now_ms();
+        log_difference(before, said);
         if said.reading.class == Class::Failed && !before.outcome.is_captured() {
             self.clear(&mut after, now_ms);
         }
         let news = News::of_status("requery", said, before);
         let applied = self.apply(tx, order, before, &news, after).await?;
-        for other in duplicates {
-            self.surplus_of(tx, order, before, said, other).await?;
-        }
         let current = rows::attempt(tx, &before.id).await?;
-        if let Some(current) = current {
-            self.tell_if_over(tx, &current).await?;
+        let current =
+            current.ok_or_else(|| StoreError::broken("payment_attempts", &before.id, "is gone"))?;
+        // Which capture is one too many is known only now that one of them may have paid.
+        for other in answer.captures_besides(current.atom_txn_id.as_deref()) {
+            let number = other.atom_txn_id.as_deref().unwrap_or("");
+            self.surplus_capture(tx, order, &current, number).await?;
         }
+        self.tell_if_over(tx, &current).await?;
         Ok(match applied {
             Applied::Raised(_) => (applied.as_str(), Asked::Raised),
             _ => (applied.as_str(), Asked::Same),
@@ -106,6 +114,7 @@ impl Flow {
                     after.phase = Phase::Abandoned;
                 }
                 self.clear(&mut after, now_ms);
+                self.close_unresolved(tx, &after).await?;
             }
             Outcome::Success
                 if before.confirmed_at.is_none() && after.requery_count >= CONFIRM_QUERIES_MAX =>
@@ -135,10 +144,7 @@ impl Flow {
             rows::save_attempt(tx, before, &mut after, now_ms).await?;
             return Ok(());
         }
-        log::error!(
-            "API call failed api=status error={error} attempt={}",
-            before.id
-        );
+        log::warn!("Requery not answered error={error} attempt={}", before.id);
         if matches!(error, CallError::Refused { .. } | CallError::Invalid { .. }) {
             let raised = NewIssue {
                 kind: Kind::GatewayConfiguration,
@@ -179,51 +185,20 @@ impl Flow {
         }
     }
 
-    /// The schedule is over and something is still open: somebody is told, nothing is guessed.
+    /// Its time is over and something is still open: somebody is told, nothing is guessed. What became of a payment should
+    /// be known before the last query; it is asked for on.
     async fn tell_if_over(&self, tx: &mut Tx, attempt: &AttemptRow) -> Result<(), FlowError> {
-        if attempt.next_requery_at.is_some() {
-            return Ok(());
-        }
+        let asked_out = attempt.next_requery_at.is_none();
+        let unresolved = attempt.cleared_at.is_none() && attempt.phase != Phase::AuthFailed;
+        let late = || self.clock.now_ms() >= resolved_ms(attempt, &self.settings);
         let kind = match attempt.outcome {
-            Outcome::Success if attempt.final_at.is_none() => Kind::UnconfirmedSuccess,
-            Outcome::None | Outcome::Pending if attempt.cleared_at.is_none() => {
+            Outcome::Success if asked_out && attempt.final_at.is_none() => Kind::UnconfirmedSuccess,
+            Outcome::None | Outcome::Pending if unresolved && (asked_out || late()) => {
                 Kind::UnresolvedAttempt
             }
             _ => return Ok(()),
         };
         self.tell_unresolved(tx, attempt, kind).await
-    }
-
-    async fn surplus_of(
-        &self,
-        tx: &mut Tx,
-        order: &OrderRow,
-        attempt: &AttemptRow,
-        first: &StatusTransaction,
-        other: &StatusTransaction,
-    ) -> Result<(), FlowError> {
-        let known = attempt.atom_txn_id.as_ref().or(first.atom_txn_id.as_ref());
-        // A success that is on record may be listed second; then the first is the one too many.
-        let surplus = if known == other.atom_txn_id.as_ref() {
-            first
-        } else {
-            other
-        };
-        let atom_txn_id = surplus.atom_txn_id.as_deref().unwrap_or("");
-        let raised = NewIssue {
-            kind: Kind::DuplicateCapture,
-            order_id: Some(&order.id),
-            attempt_id: Some(&attempt.id),
-            refund_id: None,
-            about: atom_txn_id,
-            detail: json!({
-                "atom_txn_id": atom_txn_id, "first_atom_txn_id": known, "amount": attempt.amount,
-            }),
-        };
-        if issues::open(tx, self.clock.now_ms(), &raised).await? {
-            self.observer.duplicate_capture();
-        }
-        Ok(())
     }
 
     /// Gives the claim on an attempt back.
@@ -238,5 +213,55 @@ impl Flow {
         .await
         .map_err(StoreError::from)?;
         Ok(())
+    }
+}
+
+/// The log's word that a query says another thing than a message that was believed.
+fn log_difference(before: &AttemptRow, said: &StatusTransaction) {
+    let told = matches!(
+        before.status_source,
+        Some(Source::Callback | Source::Return)
+    );
+    if told && differs(before.outcome, said.reading.class) {
+        log::warn!(
+            "Requery result differs from the callback attempt={} callback={} status={}",
+            before.id,
+            before.status_code.as_deref().unwrap_or(""),
+            said.status_code
+        );
+    }
+}
+
+/// Whether a query's result is another one than what was told. That something is decided by now is no difference.
+fn differs(told: Outcome, said: Class) -> bool {
+    match told {
+        Outcome::None | Outcome::Pending => false,
+        Outcome::Failed => matches!(said, Class::Pending | Class::Success | Class::Reversed),
+        Outcome::Success => matches!(said, Class::Pending | Class::Failed | Class::Reversed),
+        Outcome::Reversed => matches!(said, Class::Pending | Class::Failed | Class::Success),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Either way round is a difference, agreement and a question that is still open are none.
+    #[test]
+    fn what_differs() {
+        for (told, said, other) in [
+            (Outcome::Success, Class::Failed, true),
+            (Outcome::Failed, Class::Success, true),
+            (Outcome::Success, Class::Reversed, true),
+            (Outcome::Success, Class::Pending, true),
+            (Outcome::Success, Class::Success, false),
+            (Outcome::Failed, Class::Failed, false),
+            (Outcome::Pending, Class::Success, false),
+            (Outcome::None, Class::Failed, false),
+            (Outcome::Success, Class::NoData, false),
+            (Outcome::Failed, Class::RequestError, false),
+        ] {
+            assert_eq!(differs(told, said), other, "{told} {said:?}");
+        }
     }
 }

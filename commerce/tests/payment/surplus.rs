@@ -1,0 +1,95 @@
+//! More captures than an order needs, in whatever order a status answer lists them.
+
+use commerce::clock::{DAY_MS, MINUTE_MS};
+use serde_json::json;
+
+use super::World;
+use crate::common;
+
+/// A second capture neither takes the confirmation from the first one nor is it lost, wherever it stands in the list.
+#[tokio::test]
+async fn the_payment_is_confirmed_beside_a_second_capture() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        for newest_first in [false, true] {
+            let (order_id, merch_txn_id) = world.paid(&format!("beside{newest_first}")).await;
+            let first = world.view(&order_id).await["attempts"][0]["atom_txn_id"].clone();
+            let second = world.gateway.pay(&merch_txn_id);
+            world
+                .gateway
+                .change(&merch_txn_id, |txn| txn.newest_first = newest_first);
+            world.jobs().await;
+            let view = world.view(&order_id).await;
+            let place = format!("{} {newest_first}", test.name());
+            assert!(view["confirmed_at"].is_string(), "{place}: {view}");
+            assert_eq!(view["attempts"][0]["atom_txn_id"], first, "{place}");
+            let details = world.details_of("duplicate_capture").await;
+            let told = details
+                .iter()
+                .find(|told| told["atom_txn_id"] == json!(second))
+                .unwrap_or_else(|| panic!("{place}: {details:?}"));
+            assert_eq!(told["first_atom_txn_id"], first, "{place}");
+            assert_eq!(details.len(), 1 + usize::from(newest_first), "{place}");
+            world.flow.ship(&world.who, &order_id).await.expect("ships");
+        }
+    }
+}
+
+/// Atom takes the payment back and keeps a second capture: the order is not paid by what went back, and the second one is
+/// still to be returned.
+#[tokio::test]
+async fn a_reversal_beside_a_second_capture() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.paid("reversed").await;
+        world.jobs().await;
+        let second = world.gateway.pay(&merch_txn_id);
+        world.gateway.reverse(&merch_txn_id);
+        world.clock.advance(3 * DAY_MS);
+        world.jobs().await;
+        assert_eq!(
+            world.state(&order_id).await,
+            ("cancelled".into(), "reversed".into()),
+            "{}",
+            test.name()
+        );
+        assert_eq!(world.issues().await, ["duplicate_capture"]);
+        let issue = world.issues_of("duplicate_capture").await[0].clone();
+        world
+            .both_resolve_issue(&issue, "refund_surplus")
+            .await
+            .expect("carried out");
+        world.follow_refunds().await;
+        let paid = world.gateway.desk(|desk| desk.paid.clone());
+        assert_eq!(paid.len(), 1, "{}", test.name());
+        assert_eq!(paid[0].atom_txn_id, second);
+        assert_eq!(world.issues().await, Vec::<String>::new());
+    }
+}
+
+/// A try that failed and two captures in one answer: the one that pays is not the one that is too many.
+#[tokio::test]
+async fn two_captures_after_a_failure() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.at_checkout("failed").await;
+        let first = world.gateway.pay(&merch_txn_id);
+        let mut failed = world.gateway.message(&merch_txn_id);
+        (failed.code, failed.message) = ("OTS0603", "FAILED");
+        world.call_back(&failed).await;
+        assert_eq!(world.state(&order_id).await.1, "failed");
+        let second = world.gateway.pay(&merch_txn_id);
+        world
+            .gateway
+            .change(&merch_txn_id, |txn| txn.newest_first = true);
+        world.clock.advance(16 * MINUTE_MS);
+        world.flow.run_requery_once().await.expect("asks");
+        let view = world.view(&order_id).await;
+        assert_eq!(view["status"], "paid", "{}", test.name());
+        assert_eq!(view["attempts"][0]["atom_txn_id"], json!(second));
+        let details = world.details_of("duplicate_capture").await;
+        assert_eq!(details.len(), 1);
+        assert_eq!(details[0]["atom_txn_id"], json!(first), "{}", test.name());
+        assert_eq!(details[0]["first_atom_txn_id"], json!(second));
+    }
+}
