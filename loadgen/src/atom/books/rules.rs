@@ -85,6 +85,9 @@ pub struct Payment {
     pub state: String,
     /// Paise.
     pub amount: i64,
+    /// Paise that Atom took beside the amount.
+    #[serde(default)]
+    pub surcharge: i64,
     /// Currency.
     pub currency: String,
     /// When it was decided.
@@ -227,10 +230,17 @@ pub fn compare(books: &Books, horizon_ms: i64) -> Findings {
         .map(|it| (it.atom_txn_id.to_string(), it))
         .collect();
     paid_once(books, &mut findings);
+    let refunded: BTreeMap<&str, String> = books
+        .ledger
+        .refunds
+        .iter()
+        .map(|it| (it.prod_refund_id.as_str(), it.atom_txn_id.to_string()))
+        .collect();
     for order in &books.orders {
         paid_truly(order, &payments, &mut findings);
-        refunded_truly(order, &mut findings);
+        refunded_truly(order, &refunded, &mut findings);
     }
+    within_captures(books, &payments, &mut findings);
     captures_known(books, horizon_ms, &mut findings);
     refunds_known(books, &mut findings);
     findings
@@ -298,13 +308,20 @@ fn paid_truly(order: &Order, payments: &HashMap<String, &Payment>, findings: &mu
     }
 }
 
-/// Invariants 3 and 4: refunds are within the captured amount, and the order is refunded exactly when they reach it.
-fn refunded_truly(order: &Order, findings: &mut Findings) {
+/// Invariants 3 and 4: refunds are within the captured amount, and the order is refunded exactly when they reach it. What went
+/// back of a capture that did not pay the order says nothing about it; `refunded` has Atom's number of the payment by that of
+/// each refund's line.
+fn refunded_truly(order: &Order, refunded: &BTreeMap<&str, String>, findings: &mut Findings) {
+    let is_surplus = |refund: &Refund| {
+        let from = (Bound::Included(refund.refund_id.as_str()), Bound::Unbounded);
+        let mut lines = refunded
+            .range::<str, _>(from)
+            .take_while(|(line, _)| line.starts_with(&refund.refund_id));
+        lines.any(|(_, of)| !succeeded(order).any(|it| it.atom_txn_id.as_ref() == Some(of)))
+    };
+    let own: Vec<&Refund> = order.refunds.iter().filter(|it| !is_surplus(it)).collect();
     let sum = |states: &[&str]| -> i64 {
-        let counted = order
-            .refunds
-            .iter()
-            .filter(|it| states.contains(&it.state.as_str()));
+        let counted = own.iter().filter(|it| states.contains(&it.state.as_str()));
         counted.map(|it| it.amount).sum()
     };
     let (reserved, taken_on) = (sum(&RESERVED), sum(&TAKEN_ON));
@@ -331,6 +348,30 @@ fn refunded_truly(order: &Order, findings: &mut Findings) {
             order.refunded_amount
         );
         findings.wrong(4, what);
+    }
+}
+
+/// Invariant 3, as Atom sees it: no more went back of a payment than was taken.
+fn within_captures(books: &Books, payments: &HashMap<String, &Payment>, findings: &mut Findings) {
+    let mut back: BTreeMap<u64, i64> = BTreeMap::new();
+    for refund in books
+        .ledger
+        .refunds
+        .iter()
+        .filter(|it| it.state != "failed")
+    {
+        *back.entry(refund.atom_txn_id).or_default() += refund.amount;
+    }
+    for (number, sum) in back {
+        let taken = payments
+            .get(&number.to_string())
+            .map_or(0, |it| it.amount + it.surcharge);
+        if sum > taken {
+            findings.wrong(
+                3,
+                format!("of payment {number} over {taken} {sum} went back"),
+            );
+        }
     }
 }
 

@@ -79,7 +79,7 @@ fn broken_books_are_found() {
         (
             "/orders/0/attempts/1/atom_txn_id",
             json!(null),
-            vec![1, 2, 5],
+            vec![1, 2, 4, 5],
         ),
         ("/orders/0/amount", json!(20_000), vec![2]),
         ("/orders/0/currency", json!("USD"), vec![2]),
@@ -127,4 +127,31 @@ fn doubles_and_lost_captures() {
         listed.agree() && listed.with_issue == 1,
         "a person has it on the list"
     );
+}
+
+/// A surplus that went back leaves its order paid; more than was taken is found, whoever it belonged to.
+#[test]
+fn a_surplus_that_went_back() {
+    let mut books = good();
+    let surplus = json!({
+        "atom_txn_id": 11_000_000_900_002_u64, "merch_txn_id": "G1", "udf1": "ord_1",
+        "state": "captured", "amount": 10_000, "currency": "INR", "decided_ms": 0,
+    });
+    let back = json!({
+        "prod_refund_id": "RF3", "atom_txn_id": 11_000_000_900_002_u64, "amount": 10_000, "state": "initiated",
+    });
+    let ours = json!({ "refund_id": "RF3", "amount": 10_000, "state": "accepted" });
+    let list = |books: &mut Value, path: &str, item: Value| {
+        let list = books.pointer_mut(path).and_then(Value::as_array_mut);
+        list.expect(path).push(item);
+    };
+    list(&mut books, "/ledger/payments", surplus);
+    list(&mut books, "/ledger/refunds", back);
+    list(&mut books, "/orders/0/refunds", ours);
+    let found = findings(&books, 0);
+    assert!(found.agree(), "{:?}", found.wrong);
+    books["ledger"]["payments"][1]["amount"] = 9_999.into();
+    let text = findings(&books, 0).shown(9);
+    let wanted = "invariant 3: of payment 11000000900002 over 9999 10000 went back";
+    assert!(text.contains(wanted), "{text}");
 }
