@@ -6,6 +6,7 @@ use commerce::keys::ApiKeys;
 use commerce::pages::Pages;
 use commerce::pages::shop::settings::ShopSettings;
 use serde_json::json;
+use sqlx::Row;
 
 use super::gateway::AuthFate;
 use super::{World, order_body, text};
@@ -247,33 +248,44 @@ async fn a_second_window_of_the_shop() {
     }
 }
 
-/// A token that comes when its order is paid already goes to nobody, whoever asks how often.
+/// A token that comes when its order is paid already goes to nobody, whoever asks how often; also when a message about its
+/// attempt came before it.
 #[tokio::test]
 async fn a_token_of_a_paid_order() {
     for test in common::stores().await {
         let world = World::new(&test);
-        let (order_id, first) = world.at_checkout("overtaken").await;
-        world.gateway.next_auth([AuthFate::Waits]);
-        let starting = tokio::spawn({
-            let (world, order_id) = (world.clone(), order_id.clone());
-            async move {
-                world
-                    .start(&order_id, "second", json!({"supersede": true}))
-                    .await
+        for told in [false, true] {
+            let place = format!("{} {told}", test.name());
+            let (order_id, first) = world.at_checkout(&format!("overtaken{told}")).await;
+            world.gateway.next_auth([AuthFate::Waits]);
+            let second = || {
+                let (world, order_id) = (world.clone(), order_id.clone());
+                async move {
+                    let ask = json!({"supersede": true});
+                    world.start(&order_id, "second", ask).await
+                }
+            };
+            let starting = tokio::spawn(second());
+            world.gateway.auth_waits().await;
+            world.gateway.pay(&first);
+            let paid = world.gateway.message(&first);
+            world.call_back(&paid).await;
+            assert_eq!(world.view(&order_id).await["status"], "paid", "{place}");
+            if told {
+                let waiting = "SELECT merch_txn_id FROM payment_attempts WHERE auth_in_flight = 1";
+                let waiting = sqlx::query(waiting).fetch_one(test.store.pool()).await;
+                let mut failed = paid.clone();
+                failed.merch_txn_id = waiting.expect("the second").get("merch_txn_id");
+                failed.atom_txn_id = "11000000700001".to_owned();
+                (failed.code, failed.message) = ("OTS0603", "FAILED");
+                world.call_back(&failed).await;
             }
-        });
-        world.gateway.auth_waits().await;
-        world.gateway.pay(&first);
-        world.call_back(&world.gateway.message(&first)).await;
-        assert_eq!(world.view(&order_id).await["status"], "paid");
-        world.gateway.auth_goes_on();
-        let late = starting.await.expect("runs").expect_err("paid");
-        assert_eq!(late.code(), "invalid_state");
-        let again = world
-            .start(&order_id, "second", json!({"supersede": true}))
-            .await;
-        let again = again.expect_err("still paid");
-        assert_eq!(again.code(), "invalid_state", "{}", test.name());
+            world.gateway.auth_goes_on();
+            let late = starting.await.expect("runs").expect_err("paid");
+            assert_eq!(late.code(), "invalid_state", "{place}");
+            let again = second().await.expect_err("still paid");
+            assert_eq!(again.code(), "invalid_state", "{place}");
+        }
     }
 }
 

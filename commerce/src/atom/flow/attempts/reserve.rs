@@ -154,6 +154,19 @@ impl Flow {
         Ok(())
     }
 
+    /// A token goes to the customer as long as his order can be paid, or was paid by this very attempt.
+    pub(super) fn must_be_payable(
+        &self,
+        order: &OrderRow,
+        attempt: &AttemptRow,
+        now_ms: i64,
+    ) -> Result<(), FlowError> {
+        match order.paid_attempt_id.as_deref() == Some(&attempt.id) {
+            true => Ok(()),
+            false => self.must_wait_for_payment(order, now_ms),
+        }
+    }
+
     async fn settle_other(
         &self,
         tx: &mut Tx,

@@ -164,14 +164,8 @@ impl Flow {
                 &order.id,
                 "this attempt was given up for another one",
             )),
-            phase => {
-                // The token of an order that was paid or cancelled meanwhile goes to nobody.
-                if matches!(
-                    phase,
-                    Phase::TokenGenerated | Phase::UserPayment | Phase::Abandoned
-                ) {
-                    self.must_wait_for_payment(&order, now_ms)?;
-                }
+            _ => {
+                self.must_be_payable(&order, &before, now_ms)?;
                 let reply = Reply::new(201, shown(&order, &before, &self.checkout, &self.settings));
                 claim.finish(&mut tx, reply.status, &reply.body).await?;
                 tx.commit().await?;

@@ -122,13 +122,18 @@ impl Flow {
         if !told {
             return Err(FlowError::GatewayTimeout);
         }
+        let now_ms = self.clock.now_ms();
         let mut after = attempt.clone();
         after.auth_in_flight = false;
         if let Ok(answer) = outcome {
             after.atom_token_id = Some(answer.token.expose().to_owned());
-            after.token_at = Some(self.clock.now_ms());
+            after.token_at = Some(now_ms);
         }
-        rows::save_attempt(&mut tx, &attempt, &mut after, self.clock.now_ms()).await?;
+        rows::save_attempt(&mut tx, &attempt, &mut after, now_ms).await?;
+        if let Err(error) = self.must_be_payable(order, &after, now_ms) {
+            tx.commit().await?;
+            return Err(error);
+        }
         let reply = Reply::new(201, shown(order, &after, &self.checkout, &self.settings));
         claim.finish(&mut tx, reply.status, &reply.body).await?;
         tx.commit().await?;
