@@ -80,6 +80,17 @@ impl AlertKind {
     }
 }
 
+impl AlertKind {
+    /// Whether it says that a request in STANDBY waits too long; the request is marked as told of.
+    #[must_use]
+    pub const fn is_overdue(self) -> bool {
+        matches!(
+            self,
+            Self::StandbyOverdue | Self::ResultOverdue | Self::DelayOverdue
+        )
+    }
+}
+
 /// Something to tell.
 #[derive(Clone, Debug, Default)]
 pub struct Alert {
@@ -174,6 +185,17 @@ pub async fn resolve(
     by: &str,
     now: i64,
 ) -> Result<u64, sqlx::Error> {
+    if kind.is_overdue() {
+        // What was told and still waits after this is told again.
+        sqlx::query(
+            "UPDATE frex_request SET overdue_told = 0 WHERE request_key IN (SELECT a.request_key FROM frex_alert a \
+             WHERE a.kind = $1 AND a.order_no = $2 AND a.resolved_at = 0)",
+        )
+        .bind(kind.as_str())
+        .bind(order_no)
+        .execute(&mut *conn)
+        .await?;
+    }
     let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE kind = $3 AND order_no = $4 AND resolved_at = 0")
         .bind(now)
         .bind(by)
@@ -194,6 +216,13 @@ pub async fn resolve_one(
     by: &str,
     now: i64,
 ) -> Result<bool, sqlx::Error> {
+    sqlx::query(
+        "UPDATE frex_request SET overdue_told = 0 WHERE request_key IN (SELECT a.request_key FROM frex_alert a WHERE a.id = $1 \
+         AND a.resolved_at = 0 AND a.kind IN ('standby_overdue', 'result_overdue', 'delay_overdue'))",
+    )
+    .bind(id)
+    .execute(&mut *conn)
+    .await?;
     let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE id = $3 AND resolved_at = 0")
         .bind(now)
         .bind(by)

@@ -186,6 +186,7 @@ impl Batch {
         self.flush_states(conn).await?;
         self.flush_orders(conn).await?;
         self.flush_requests(conn).await?;
+        self.count_questions(conn).await?;
         self.flush_details(conn).await
     }
 
@@ -211,6 +212,8 @@ impl Batch {
                     .bind(info.billing.as_str());
             }
             run(conn, query, "frex_state_info", &first.order_no, rows).await?;
+            let order_nos: Vec<&str> = self.new_states.iter().map(|info| &*info.order_no).collect();
+            tables::begun(conn, &order_nos).await?;
         }
         if let Some((first, _)) = self.states.first() {
             let rows = self.states.len();
@@ -258,7 +261,9 @@ impl Batch {
                 .bind(order.goods.as_str())
                 .bind(order.order_end_at);
         }
-        run(conn, query, "frex_order", &first.order_no, rows).await
+        run(conn, query, "frex_order", &first.order_no, rows).await?;
+        let order_nos: Vec<&str> = self.orders.iter().map(|order| &*order.order_no).collect();
+        tables::copy_orders(conn, &order_nos).await
     }
 
     async fn flush_requests(&self, conn: &mut AnyConnection) -> Result<(), FrexError> {
@@ -313,6 +318,23 @@ impl Batch {
                 .bind(request.created_at);
         }
         run(conn, query, "frex_request", &first.key.to_string(), rows).await
+    }
+
+    async fn count_questions(&self, conn: &mut AnyConnection) -> Result<(), FrexError> {
+        let moved = self
+            .requests
+            .iter()
+            .filter(|(before, after)| tables::counts_anew(before, after));
+        let moved = moved.map(|(before, _)| before);
+        let new = self
+            .new_requests
+            .iter()
+            .filter(|request| !request.kind().is_mutation());
+        let order_nos: Vec<&str> = moved
+            .chain(new)
+            .map(|request| &*request.key.order_no)
+            .collect();
+        tables::count_questions(conn, &order_nos).await
     }
 
     async fn flush_details(&self, conn: &mut AnyConnection) -> Result<(), FrexError> {

@@ -377,7 +377,7 @@ async fn recover(run: &Run<'_>) -> Result<u64, FrexError> {
     lease::guard(&mut tx, run.fence).await?;
     let done = sqlx::query(
         "UPDATE frex_request SET state = 'UNKNOWN', next_attempt_at = $1, last_error = 'an earlier run ended before its answer was written' \
-         WHERE state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND state = 'SENDING' \
+         WHERE state = 'SENDING' \
          AND type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG')",
     )
     .bind(run.now())
