@@ -8,7 +8,8 @@ UPDATE frex_order SET has_state = 1 WHERE order_no IN (SELECT order_no FROM frex
 -- When the shop cancelled the order: what is older than some runs must be cancelled at the agency too.
 ALTER TABLE frex_order ADD COLUMN cancelled_at BIGINT NOT NULL DEFAULT 0;
 
--- The order's str_state and order_complete_amount; how many questions about screening and about outcomes are open.
+-- The order's str_state and order_complete_amount; how many questions about screening and about outcomes are open. A question
+-- about screening on which our code failed again and again counts too: no new one is asked in its place.
 ALTER TABLE frex_state_info ADD COLUMN order_state TEXT NOT NULL DEFAULT '';
 ALTER TABLE frex_state_info ADD COLUMN order_amount BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE frex_state_info ADD COLUMN screening_open BIGINT NOT NULL DEFAULT 0;
@@ -17,7 +18,7 @@ UPDATE frex_state_info SET
     order_state = (SELECT o.str_state FROM frex_order o WHERE o.order_no = frex_state_info.order_no),
     order_amount = (SELECT o.order_complete_amount FROM frex_order o WHERE o.order_no = frex_state_info.order_no),
     screening_open = (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = frex_state_info.order_no
-        AND r.type = 'AUTHORIZE_RESULT' AND r.state = 'STANDBY'),
+        AND r.type = 'AUTHORIZE_RESULT' AND (r.state = 'STANDBY' OR (r.state = 'ERROR' AND r.faults > 0))),
     outcome_open = (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = frex_state_info.order_no
         AND r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT') AND r.state = 'STANDBY');
 

@@ -417,6 +417,37 @@ async fn a_silent_worker_is_told() {
     assert_eq!(open_alerts(store, kind).await, 0);
 }
 
+/// A run of some steps, and one that the agency let nobody into, are no sign of health; the first leaves the schedule as it was.
+#[tokio::test]
+async fn half_a_run_is_no_success() {
+    for test in common::stores().await {
+        let settings = WorkerSettings::default();
+        let world = World::new(test.store.clone(), 1, Manners::healthy(), settings).await;
+        let store = &world.shop.store;
+        let due = async || lease::view(store).await.expect("a lease").next_run_at;
+        let run = async |steps: &[String]| {
+            world.clock.advance(MINUTE_MS);
+            let worker = world.worker(Points::none());
+            worker.run_now("test", steps).await.expect("it runs");
+            health::last_success(store).await.expect("asked")
+        };
+        let whole = run(&[]).await;
+        assert_eq!(whole, world.clock.now_ms(), "{}", test.name());
+        let before = due().await;
+        assert_eq!(run(&["OrderReg".to_owned()]).await, whole);
+        assert_eq!(due().await, before, "{}", test.name());
+        world.agency.behave(Manners {
+            rejects_us: true,
+            ..Manners::healthy()
+        });
+        world.place("C1", 11_000).await;
+        assert_eq!(run(&[]).await, whole, "{}", test.name());
+        assert_eq!(open_alerts(store, AlertKind::AgencyAuth).await, 1);
+        world.agency.behave(Manners::healthy());
+        assert_eq!(run(&[]).await, world.clock.now_ms(), "{}", test.name());
+    }
+}
+
 /// A duty is done by one of two processes that look at the same time; who dies with it is followed by another, and a failure waits
 /// longer each time.
 #[tokio::test]

@@ -72,6 +72,7 @@ const REQUEST: &[&str] = &[
     "next_attempt_at",
     "last_error",
     "done_at",
+    "accept_key",
 ];
 
 /// `($1, $2), ($3, $4)` for two rows of two columns.
@@ -289,7 +290,8 @@ impl Batch {
                     .bind(after.sent_at)
                     .bind(after.next_attempt_at)
                     .bind(after.last_error.as_str())
-                    .bind(after.done_at);
+                    .bind(after.done_at)
+                    .bind(after.accept_key.as_str());
             }
             run(conn, query, "frex_request", &first.key.to_string(), rows).await?;
         }
@@ -298,11 +300,11 @@ impl Batch {
         };
         let rows = self.new_requests.len();
         let sql = format!(
-            "INSERT INTO frex_request (id, order_no, type, seq, request_key, state, accept_no, next_attempt_at, created_at, amount, \
+            "INSERT INTO frex_request (id, order_no, type, seq, request_key, state, accept_no, next_attempt_at, created_at, accept_key, amount, \
              safe_info, payload_digest, response, attempt_count, tries, misses, faults, unclear, sent_at, last_error, done_at) \
-             SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, 0, '', '', '', 0, 0, 0, 0, 0, 0, '', 0 \
+             SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, 0, '', '', '', 0, 0, 0, 0, 0, 0, '', 0 \
              FROM (VALUES {}) AS v",
-            grid(rows, 9)
+            grid(rows, 10)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for request in &self.new_requests {
@@ -315,7 +317,8 @@ impl Batch {
                 .bind(request.state.as_str())
                 .bind(request.accept_no.as_str())
                 .bind(request.next_attempt_at)
-                .bind(request.created_at);
+                .bind(request.created_at)
+                .bind(request.accept_key.as_str());
         }
         run(conn, query, "frex_request", &first.key.to_string(), rows).await
     }

@@ -134,6 +134,10 @@ pub const RULES: [Rule; 9] = [
              AND s.screening_open = 0 AND s.reg_at < $1 AND o.str_state = 'REG' AND o.created_at < $1 \
              AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
              AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0) \
+             UNION ALL SELECT s.order_no FROM frex_request r CROSS JOIN frex_state_info s WHERE s.order_no = r.order_no \
+             AND r.state = 'ERROR' AND r.type = 'AUTHORIZE_RESULT' AND r.faults > 0 AND s.order_state = 'REG' \
+             AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') \
              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)",
         ),
     },
@@ -180,10 +184,9 @@ pub async fn check(store: &Store, settings: &WorkerSettings, now: i64) -> Result
     Ok(found)
 }
 
-/// Whether the latest run ended well, not long ago, and left nothing undone.
+/// Whether the latest run of all steps ended well, not long ago, and left nothing undone.
 async fn quiet_is_asked(store: &Store, before: i64) -> Result<bool, FrexError> {
-    let sql =
-        "SELECT state, started_at, report FROM frex_run ORDER BY started_at DESC, id DESC LIMIT 1";
+    let sql = "SELECT state, started_at, report FROM frex_run WHERE state <> 'PART' ORDER BY started_at DESC, id DESC LIMIT 1";
     let latest: Option<(String, i64, String)> =
         sqlx::query_as(sql).fetch_optional(store.pool()).await?;
     Ok(latest.is_some_and(|(state, started_at, report)| {

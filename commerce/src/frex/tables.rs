@@ -294,7 +294,7 @@ pub async fn count_questions(
 ) -> Result<(), FrexError> {
     let sql = format!(
         "UPDATE frex_state_info SET screening_open = (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = frex_state_info.order_no \
-         AND r.type = 'AUTHORIZE_RESULT' AND r.state = 'STANDBY'), \
+         AND r.type = 'AUTHORIZE_RESULT' AND (r.state = 'STANDBY' OR (r.state = 'ERROR' AND r.faults > 0))), \
          outcome_open = (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = frex_state_info.order_no \
          AND r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT') AND r.state = 'STANDBY') \
          WHERE order_no IN ({})",
@@ -323,7 +323,11 @@ async fn on_orders(
 /// Whether a move of a request changes how many questions of its order are open.
 #[must_use]
 pub fn counts_anew(before: &Request, after: &Request) -> bool {
-    let open = |request: &Request| request.state == RequestState::Standby;
+    let open = |request: &Request| match request.state {
+        RequestState::Standby => true,
+        RequestState::Error => request.kind() == RequestType::AuthorizeResult && request.faults > 0,
+        _ => false,
+    };
     !before.kind().is_mutation() && open(before) != open(after)
 }
 
@@ -410,8 +414,8 @@ pub async fn save_state(
 pub async fn insert_request(conn: &mut AnyConnection, request: &Request) -> Result<(), FrexError> {
     sqlx::query(
         "INSERT INTO frex_request (id, order_no, type, seq, request_key, state, amount, safe_info, payload_digest, response, accept_no, \
-         attempt_count, tries, misses, faults, unclear, sent_at, next_attempt_at, last_error, created_at, done_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 0, '', '', '', $7, 0, 0, 0, 0, 0, 0, $8, '', $9, 0)",
+         attempt_count, tries, misses, faults, unclear, sent_at, next_attempt_at, last_error, created_at, done_at, accept_key) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, '', '', '', $7, 0, 0, 0, 0, 0, 0, $8, '', $9, 0, $10)",
     )
     .bind(request.id.as_str())
     .bind(request.key.order_no.as_str())
@@ -422,6 +426,7 @@ pub async fn insert_request(conn: &mut AnyConnection, request: &Request) -> Resu
     .bind(request.accept_no.as_str())
     .bind(request.next_attempt_at)
     .bind(request.created_at)
+    .bind(request.accept_key.as_str())
     .execute(&mut *conn)
     .await?;
     if !request.kind().is_mutation() {
@@ -440,7 +445,7 @@ pub async fn save_request(
     let done = sqlx::query(
         "UPDATE frex_request SET state = $1, amount = $2, safe_info = $3, payload_digest = $4, response = $5, accept_no = $6, \
          attempt_count = $7, tries = $8, misses = $9, faults = $10, unclear = $11, sent_at = $12, next_attempt_at = $13, last_error = $14, \
-         done_at = $15 WHERE id = $16 AND state = $17",
+         done_at = $15, accept_key = $16 WHERE id = $17 AND state = $18",
     )
     .bind(after.state.as_str())
     .bind(after.amount)
@@ -457,6 +462,7 @@ pub async fn save_request(
     .bind(after.next_attempt_at)
     .bind(after.last_error.as_str())
     .bind(after.done_at)
+    .bind(after.accept_key.as_str())
     .bind(before.id.as_str())
     .bind(before.state.as_str())
     .execute(&mut *conn)

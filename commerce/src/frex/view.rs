@@ -54,10 +54,18 @@ pub fn stage(pair: &Pair) -> &'static str {
     }
 }
 
-/// The label of a request for people: the words of the old column `Response`, derived from type and state.
+/// The label of a request for people: the words of the old column `Response`, derived from type and state. `faults` says how often our
+/// own code failed on it: what ends by the agency's word has none.
 #[must_use]
-pub const fn label(kind: RequestType, state: RequestState) -> &'static str {
+pub const fn label(
+    kind: RequestType,
+    state: RequestState,
+    unclear: bool,
+    faults: i64,
+) -> &'static str {
     match (kind.is_mutation(), state) {
+        (_, RequestState::Error) if unclear => "ended, outcome unknown",
+        (_, RequestState::Error) if faults > 0 => "given up after our own failures",
         (true, RequestState::Standby) => "waiting to be sent",
         (true, RequestState::Sending) => "being sent",
         (true, RequestState::Unknown) => "outcome unknown",
@@ -87,7 +95,7 @@ pub fn request(row: &Request) -> Value {
         "order_no": row.key.order_no,
         "type": row.kind().as_str(),
         "state": row.state.as_str(),
-        "label": label(row.kind(), row.state),
+        "label": label(row.kind(), row.state, row.unclear, row.faults),
         "accept_no": row.accept_no,
         "amount": row.amount,
         "attempts": row.attempt_count,
@@ -438,4 +446,26 @@ async fn decisions(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexErro
         Ok((row.try_get("decided_at")?, row.try_get("id")?, event))
     };
     rows.iter().map(event).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Refused" is the agency's word: what ended unclear, or by our own failures, is called so.
+    #[test]
+    fn an_end_is_called_what_it_is() {
+        let label = |unclear, faults| {
+            super::label(
+                RequestType::BillingReg,
+                RequestState::Error,
+                unclear,
+                faults,
+            )
+        };
+        assert_eq!(label(false, 0), "refused");
+        assert_eq!(label(true, 0), "ended, outcome unknown");
+        assert_eq!(label(true, 5), "ended, outcome unknown");
+        assert_eq!(label(false, 5), "given up after our own failures");
+    }
 }

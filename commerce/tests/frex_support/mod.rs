@@ -214,8 +214,8 @@ pub struct Picture {
 const WRONG_COPIES: &str = "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
     WHERE o.has_state <> (CASE WHEN s.order_no IS NULL THEN 0 ELSE 1 END) OR s.order_state <> o.str_state \
     OR s.order_amount <> o.order_complete_amount \
-    OR s.screening_open <> (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = o.order_no AND r.state = 'STANDBY' \
-    AND r.type = 'AUTHORIZE_RESULT') \
+    OR s.screening_open <> (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = o.order_no AND r.type = 'AUTHORIZE_RESULT' \
+    AND (r.state = 'STANDBY' OR (r.state = 'ERROR' AND r.faults > 0))) \
     OR s.outcome_open <> (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = o.order_no AND r.state = 'STANDBY' \
     AND r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT'))";
 

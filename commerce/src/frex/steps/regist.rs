@@ -260,6 +260,7 @@ impl Intent<'_> {
         );
         if let Some(reg) = of {
             request.accept_no.clone_from(&reg.accept_no);
+            request.accept_key.clone_from(&reg.accept_key);
         }
         request
     }

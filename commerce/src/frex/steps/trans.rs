@@ -378,7 +378,11 @@ fn question(step: &Step, row: &Request, np: &str) -> Result<Question, FrexError>
     };
     Ok(match step.of {
         Some(of) => Question::Result(ResultQuery {
-            request_key: RequestKey::new(&row.key.order_no, of, row.key.seq),
+            // The agency knows an acceptance by the key of the request that it accepted.
+            request_key: row
+                .accept_key
+                .parse()
+                .unwrap_or_else(|_| RequestKey::new(&row.key.order_no, of, row.key.seq)),
             request_type: of,
             accept_no: AcceptNo::parse(&row.accept_no)
                 .ok_or_else(|| missing("the acceptance number"))?,
