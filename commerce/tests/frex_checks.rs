@@ -6,13 +6,16 @@ mod frex_support;
 use commerce::clock::DAY_MS;
 use commerce::frex::alert::AlertKind;
 use commerce::frex::duty::Duty;
-use commerce::frex::settings::WorkerSettings;
+use commerce::frex::settings::{BillingTrigger, WorkerSettings};
 use commerce::frex::shop::NewOrder;
-use commerce::frex::{health, invariants, lease, purge};
+use commerce::frex::steps::regist;
+use commerce::frex::steps::table::STEPS;
+use commerce::frex::{alert, health, invariants, lease, purge};
 use commerce::points::Points;
 use commerce::store::Store;
 use frex_support::agency::Manners;
 use frex_support::{MINUTE_MS, START_MS, World, goods, user};
+use sqlx::Row as _;
 
 /// A world with one billed order.
 async fn world(store: Store) -> World {
@@ -47,8 +50,12 @@ async fn open_alerts(store: &Store, kind: AlertKind) -> i64 {
         .expect("counted")
 }
 
+/// An alert of the order that somebody resolved: it excuses nothing.
+const RESOLVED_ALERT: &str = "INSERT INTO frex_alert (id, kind, severity, order_no, request_key, codes, detail, first_seen, last_seen, \
+    count, resolved_at, resolved_by) VALUES ('A', 'cancel_refused', 'warning', 'C1', 'C1:BILLING_RESULT:0', '[]', '', 1, 1, 1, 2, 'desk')";
+
 /// What breaks each rule; the rows are otherwise those of a billed order.
-const BREAKS: [(&str, &[&str]); 8] = [
+const BREAKS: [(&str, &[&str]); 10] = [
     (
         "2_billed_columns",
         &["UPDATE frex_order SET str_order_state = 'ACCEPT'"],
@@ -62,15 +69,32 @@ const BREAKS: [(&str, &[&str]); 8] = [
         &["UPDATE frex_order SET order_complete_amount = 1"],
     ),
     (
-        "5_cancel_refused_is_told",
+        "5_cancel_ends",
         &[
             "UPDATE frex_order SET str_state = 'DEL'",
-            "UPDATE frex_state_info SET delete_rejected = 1",
+            "UPDATE frex_state_info SET order_state = 'DEL', delete_rejected = 1",
+            RESOLVED_ALERT,
+        ],
+    ),
+    (
+        "5_cancel_ends",
+        &[
+            "UPDATE frex_order SET str_state = 'DEL'",
+            "UPDATE frex_state_info SET order_state = 'DEL'",
+            RESOLVED_ALERT,
         ],
     ),
     (
         "6_lock_has_owner",
         &["UPDATE frex_state_info SET result_state = 'UPDATE'"],
+    ),
+    (
+        "6_lock_has_owner",
+        &[
+            "UPDATE frex_state_info SET result_state = 'BILLING'",
+            "UPDATE frex_request SET state = 'ERROR' WHERE type = 'BILLING_RESULT'",
+            RESOLVED_ALERT,
+        ],
     ),
     (
         "7_no_old_sending",
@@ -187,7 +211,7 @@ async fn put_back(store: &Store, kept: Kept) {
             .await
             .expect("put back");
     }
-    sqlx::query("UPDATE frex_state_info SET result_state = $1, billing_state = $2, authorize_state = $3, delete_rejected = $4")
+    sqlx::query("UPDATE frex_state_info SET result_state = $1, billing_state = $2, authorize_state = $3, delete_rejected = $4, order_state = 'REG'")
         .bind(info.0)
         .bind(info.1)
         .bind(info.2)
@@ -196,6 +220,160 @@ async fn put_back(store: &Store, kept: Kept) {
         .await
         .expect("put back");
     execute(store, "DELETE FROM frex_alert").await;
+}
+
+/// Each select of the steps walks the index made for it, whatever else is in the tables: it says what the index says. On SQLite, which
+/// tells its plans in words, and for both triggers.
+#[tokio::test]
+async fn each_select_walks_its_index() {
+    let test = common::sqlite().await;
+    let plan = |step: &'static str, at: usize, trigger: BillingTrigger| {
+        let (store, settings) = (
+            test.store.clone(),
+            WorkerSettings {
+                billing_trigger: trigger,
+                ..WorkerSettings::default()
+            },
+        );
+        async move {
+            let found = STEPS.iter().find(|it| it.name == step).expect("a step");
+            let sql = regist::select_sql(&found.select[at], &settings);
+            let rows = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .bind(START_MS)
+                .bind(-1_i64)
+                .bind("")
+                .bind(200_i64)
+                .fetch_all(store.pool())
+                .await
+                .expect("a plan");
+            let lines = rows.iter().map(|row| row.get::<String, _>("detail"));
+            lines.collect::<Vec<String>>()
+        }
+    };
+    for (step, at, trigger, index) in [
+        (
+            "OrderResult",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_unanswered",
+        ),
+        (
+            "OrderReg",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_order_unregistered",
+        ),
+        (
+            "UpdateResult",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_unanswered",
+        ),
+        (
+            "UpdateReg",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_changed",
+        ),
+        (
+            "DeleteResult",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_",
+        ),
+        (
+            "DeleteReg",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_cancelling",
+        ),
+        (
+            "DeleteReg",
+            1,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_cancelling",
+        ),
+        (
+            "AuthorizeResult",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_unscreened",
+        ),
+        (
+            "BillingResult",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_unanswered",
+        ),
+        (
+            "BillingReg",
+            0,
+            BillingTrigger::Authorized,
+            "INDEX frex_state_approved",
+        ),
+        (
+            "BillingReg",
+            0,
+            BillingTrigger::OrderEnd,
+            "INDEX frex_order_ended",
+        ),
+    ] {
+        let lines = plan(step, at, trigger).await;
+        assert!(lines[0].contains(index), "{step} {at}: {lines:?}");
+        assert!(
+            !lines.iter().any(|line| line.contains("TEMP B-TREE")),
+            "{step} {at} sorts: {lines:?}"
+        );
+    }
+}
+
+/// What waits too long is told once; resolved by a person while it still waits, it is told again. On both databases.
+#[tokio::test]
+async fn what_waits_is_told_once() {
+    for test in common::stores().await {
+        let world = World::new(
+            test.store.clone(),
+            1,
+            Manners {
+                held: 100,
+                ..Manners::healthy()
+            },
+            WorkerSettings {
+                hold_overdue_s: 600,
+                hold_poll_s: 86_400,
+                ..WorkerSettings::default()
+            },
+        )
+        .await;
+        world.place("C1", 11_000).await;
+        let store = &world.shop.store;
+        let kind = AlertKind::DelayOverdue;
+        for (resolve, expected) in [(false, 1), (false, 1), (true, 1), (true, 1)] {
+            for _ in 0..3 {
+                world.clock.advance(10 * MINUTE_MS);
+                let worker = world.worker(Points::none());
+                worker.run_now("test", &[]).await.expect("it runs");
+            }
+            assert_eq!(open_alerts(store, kind).await, expected, "{}", test.name());
+            if resolve {
+                let id: String = sqlx::query_scalar(
+                    "SELECT id FROM frex_alert WHERE kind = 'delay_overdue' AND resolved_at = 0",
+                )
+                .fetch_one(store.pool())
+                .await
+                .expect("an alert");
+                let mut conn = store.pool().acquire().await.expect("a connection");
+                let done = alert::resolve_one(&mut conn, &id, "desk", 1).await;
+                assert!(done.expect("resolved"));
+            }
+        }
+        let told: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM frex_alert WHERE kind = 'delay_overdue'")
+                .fetch_one(store.pool())
+                .await
+                .expect("counted");
+        assert_eq!(told, 2, "{}: once, and once again", test.name());
+    }
 }
 
 /// Runs that do not end well for three intervals are told once, not while the worker is paused, and no longer when one ended well.
@@ -237,6 +415,37 @@ async fn a_silent_worker_is_told() {
         .await
         .expect("checked");
     assert_eq!(open_alerts(store, kind).await, 0);
+}
+
+/// A run of some steps, and one that the agency let nobody into, are no sign of health; the first leaves the schedule as it was.
+#[tokio::test]
+async fn half_a_run_is_no_success() {
+    for test in common::stores().await {
+        let settings = WorkerSettings::default();
+        let world = World::new(test.store.clone(), 1, Manners::healthy(), settings).await;
+        let store = &world.shop.store;
+        let due = async || lease::view(store).await.expect("a lease").next_run_at;
+        let run = async |steps: &[String]| {
+            world.clock.advance(MINUTE_MS);
+            let worker = world.worker(Points::none());
+            worker.run_now("test", steps).await.expect("it runs");
+            health::last_success(store).await.expect("asked")
+        };
+        let whole = run(&[]).await;
+        assert_eq!(whole, world.clock.now_ms(), "{}", test.name());
+        let before = due().await;
+        assert_eq!(run(&["OrderReg".to_owned()]).await, whole);
+        assert_eq!(due().await, before, "{}", test.name());
+        world.agency.behave(Manners {
+            rejects_us: true,
+            ..Manners::healthy()
+        });
+        world.place("C1", 11_000).await;
+        assert_eq!(run(&[]).await, whole, "{}", test.name());
+        assert_eq!(open_alerts(store, AlertKind::AgencyAuth).await, 1);
+        world.agency.behave(Manners::healthy());
+        assert_eq!(run(&[]).await, world.clock.now_ms(), "{}", test.name());
+    }
 }
 
 /// A duty is done by one of two processes that look at the same time; who dies with it is followed by another, and a failure waits

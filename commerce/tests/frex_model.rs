@@ -5,8 +5,9 @@
 mod common;
 mod frex_support;
 
+use commerce::frex::decide::{Decider, OrderAction, RequestAction};
 use commerce::frex::key::RequestType;
-use commerce::frex::model::StrState;
+use commerce::frex::model::{RequestState, StrState};
 use commerce::frex::settings::WorkerSettings;
 use commerce::frex::steps::condition::Term;
 use commerce::frex::steps::table::{self, Branch, STEPS, Step};
@@ -33,6 +34,8 @@ struct Verdict {
 struct Setup {
     manners: Manners,
     settings: WorkerSettings,
+    /// Whether operators decide meanwhile.
+    people: bool,
     steps: Option<&'static [Step]>,
 }
 
@@ -41,7 +44,13 @@ impl Setup {
         let repeat = [Repeat::Merge, Repeat::AlreadyBilled, Repeat::BillAgain]
             [usize::try_from(seed % 3).expect("small")];
         Self {
-            manners: Manners::rough(repeat),
+            manners: Manners {
+                lookup: seed % 7 != 3,
+                lookup_refused: seed % 7 == 5,
+                names_earlier: seed % 2 == 0,
+                ..Manners::rough(repeat)
+            },
+            people: true,
             settings: WorkerSettings::default(),
             steps: None,
         }
@@ -99,8 +108,47 @@ async fn act(world: &World, rng: &mut Rng, placed: &mut u64) {
     }
 }
 
+/// Two operators ask the agency on the telephone and say what they hear; now and then they let an order go on.
+async fn operate(world: &World, rng: &mut Rng) {
+    let picture = world.picture().await;
+    let by = |operator| Decider {
+        operator,
+        note: "asked on the telephone",
+    };
+    for row in picture.requests.values().flatten() {
+        let key = row.key.to_string();
+        let number = world.agency.acceptance(&key);
+        let action = match (row.state, &number) {
+            (RequestState::Unknown, None) => RequestAction::ConfirmNotReceived,
+            (RequestState::Error, None) if row.unclear => RequestAction::Close,
+            (RequestState::Unknown, Some(_)) => RequestAction::ConfirmAccepted,
+            (RequestState::Error, Some(_)) if row.unclear => RequestAction::ConfirmAccepted,
+            (RequestState::Error, _) if !row.kind().is_mutation() => RequestAction::RetryLookup,
+            _ => continue,
+        };
+        if rng.percent(50) {
+            for operator in ["one", "two"] {
+                // What does not fit is refused, and changes nothing.
+                let said = (action, number.as_deref(), by(operator));
+                let _ = world
+                    .shop
+                    .resolve_request(&key, said.0, said.1, said.2)
+                    .await;
+            }
+        }
+    }
+    for (order_no, pair) in &picture.pairs {
+        for action in OrderAction::ALL {
+            if rng.percent(30) && action.fits(pair).is_ok() {
+                let _ = world.shop.resolve_order(order_no, *action, by("one")).await;
+            }
+        }
+    }
+}
+
 async fn model(store: Store, seed: u64, setup: Setup) -> Verdict {
     let mut rng = Rng::new(seed ^ 0xabcd);
+    let mut people = Rng::new(seed ^ 0x1234);
     let world = World::new(store, seed, setup.manners, setup.settings).await;
     let world = World {
         steps: setup.steps,
@@ -114,6 +162,9 @@ async fn model(store: Store, seed: u64, setup: Setup) -> Verdict {
     let mut placed = 0;
     for _ in 0..ACTIONS {
         act(&world, &mut rng, &mut placed).await;
+        if setup.people && people.percent(15) {
+            operate(&world, &mut people).await;
+        }
         world
             .clock
             .advance(i64::try_from(1 + rng.below(8)).expect("small") * MINUTE_MS);
@@ -281,6 +332,7 @@ async fn literal_filters_get_stuck() {
         let setup = |steps| Setup {
             manners: manners.clone(),
             settings: WorkerSettings::default(),
+            people: false,
             steps,
         };
         let literal = model(store, seed, setup(Some(&LITERAL))).await;
@@ -318,6 +370,7 @@ async fn blind_resends_bill_twice() {
             Setup {
                 manners,
                 settings,
+                people: false,
                 steps: None,
             },
         )
@@ -362,6 +415,7 @@ async fn the_quiet_time_is_needed() {
             Setup {
                 manners: manners.clone(),
                 settings: hasty,
+                people: false,
                 steps: None,
             },
         )
@@ -380,6 +434,7 @@ async fn the_quiet_time_is_needed() {
                 Setup {
                     manners,
                     settings: patient,
+                    people: false,
                     steps: None,
                 },
             )

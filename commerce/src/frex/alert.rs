@@ -1,7 +1,7 @@
 //! Alerts (`spec/frex.md` 9): what people must know of. The same alert of the same request folds into the open one, and it stays
 //! open until the cause is gone or an operator resolves it.
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::model::words;
 
@@ -77,6 +77,26 @@ impl AlertKind {
             | Self::ReconcileMismatch => Severity::Critical,
             _ => Severity::Warning,
         }
+    }
+}
+
+impl AlertKind {
+    /// Whether it says that a request in STANDBY waits too long; the request is marked as told of.
+    #[must_use]
+    pub const fn is_overdue(self) -> bool {
+        matches!(
+            self,
+            Self::StandbyOverdue | Self::ResultOverdue | Self::DelayOverdue
+        )
+    }
+
+    /// Whether it is about one request and no other of the order: it ends with that request, not with the next good news.
+    #[must_use]
+    pub const fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Self::RequestUnknown | Self::StandbyOverdue | Self::ResultOverdue
+        )
     }
 }
 
@@ -174,14 +194,61 @@ pub async fn resolve(
     by: &str,
     now: i64,
 ) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE kind = $3 AND order_no = $4 AND resolved_at = 0")
-        .bind(now)
-        .bind(by)
-        .bind(kind.as_str())
-        .bind(order_no)
-        .execute(&mut *conn)
-        .await?;
-    Ok(done.rows_affected())
+    resolve_those(conn, kind, order_no, "", &[], (by, now)).await
+}
+
+/// Resolves the open alerts of a kind about some requests of an order; what is said about its other requests stays open.
+///
+/// # Errors
+/// The database's.
+pub async fn resolve_requests(
+    conn: &mut AnyConnection,
+    kind: AlertKind,
+    order_no: &str,
+    keys: &[String],
+    by: &str,
+    now: i64,
+) -> Result<u64, sqlx::Error> {
+    let places: Vec<String> = (5..5 + keys.len()).map(|at| format!("${at}")).collect();
+    let of_these = format!("AND a.request_key IN ({})", places.join(", "));
+    resolve_those(conn, kind, order_no, &of_these, keys, (by, now)).await
+}
+
+async fn resolve_those(
+    conn: &mut AnyConnection,
+    kind: AlertKind,
+    order_no: &str,
+    of_these: &str,
+    keys: &[String],
+    (by, now): (&str, i64),
+) -> Result<u64, sqlx::Error> {
+    let open = format!("a.kind = $3 AND a.order_no = $4 AND a.resolved_at = 0 {of_these}");
+    let mut statements = vec![format!(
+        "UPDATE frex_alert AS a SET resolved_at = CAST($1 AS BIGINT), resolved_by = CAST($2 AS TEXT) WHERE {open}"
+    )];
+    if kind.is_overdue() {
+        // What was told and still waits after this is told again.
+        statements.insert(
+            0,
+            format!(
+                "UPDATE frex_request SET overdue_told = 0 WHERE CAST($1 AS BIGINT) >= 0 AND CAST($2 AS TEXT) >= '' \
+                 AND request_key IN (SELECT a.request_key FROM frex_alert a WHERE {open})"
+            ),
+        );
+    }
+    let mut changed = 0;
+    for sql in statements {
+        let mut query = sqlx::query(AssertSqlSafe(sql))
+            .bind(now)
+            .bind(by)
+            .bind(kind.as_str())
+            .bind(order_no);
+        for key in keys {
+            query = query.bind(key.as_str());
+        }
+        changed = query.execute(&mut *conn).await?.rows_affected();
+    }
+    Ok(changed)
 }
 
 /// Resolves one open alert by its id. Says whether there was one.
@@ -194,6 +261,13 @@ pub async fn resolve_one(
     by: &str,
     now: i64,
 ) -> Result<bool, sqlx::Error> {
+    sqlx::query(
+        "UPDATE frex_request SET overdue_told = 0 WHERE request_key IN (SELECT a.request_key FROM frex_alert a WHERE a.id = $1 \
+         AND a.resolved_at = 0 AND a.kind IN ('standby_overdue', 'result_overdue', 'delay_overdue'))",
+    )
+    .bind(id)
+    .execute(&mut *conn)
+    .await?;
     let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE id = $3 AND resolved_at = 0")
         .bind(now)
         .bind(by)

@@ -72,6 +72,7 @@ const REQUEST: &[&str] = &[
     "next_attempt_at",
     "last_error",
     "done_at",
+    "accept_key",
 ];
 
 /// `($1, $2), ($3, $4)` for two rows of two columns.
@@ -186,6 +187,7 @@ impl Batch {
         self.flush_states(conn).await?;
         self.flush_orders(conn).await?;
         self.flush_requests(conn).await?;
+        self.count_questions(conn).await?;
         self.flush_details(conn).await
     }
 
@@ -211,6 +213,8 @@ impl Batch {
                     .bind(info.billing.as_str());
             }
             run(conn, query, "frex_state_info", &first.order_no, rows).await?;
+            let order_nos: Vec<&str> = self.new_states.iter().map(|info| &*info.order_no).collect();
+            tables::begun(conn, &order_nos).await?;
         }
         if let Some((first, _)) = self.states.first() {
             let rows = self.states.len();
@@ -258,7 +262,9 @@ impl Batch {
                 .bind(order.goods.as_str())
                 .bind(order.order_end_at);
         }
-        run(conn, query, "frex_order", &first.order_no, rows).await
+        run(conn, query, "frex_order", &first.order_no, rows).await?;
+        let order_nos: Vec<&str> = self.orders.iter().map(|order| &*order.order_no).collect();
+        tables::copy_orders(conn, &order_nos).await
     }
 
     async fn flush_requests(&self, conn: &mut AnyConnection) -> Result<(), FrexError> {
@@ -284,7 +290,8 @@ impl Batch {
                     .bind(after.sent_at)
                     .bind(after.next_attempt_at)
                     .bind(after.last_error.as_str())
-                    .bind(after.done_at);
+                    .bind(after.done_at)
+                    .bind(after.accept_key.as_str());
             }
             run(conn, query, "frex_request", &first.key.to_string(), rows).await?;
         }
@@ -293,11 +300,11 @@ impl Batch {
         };
         let rows = self.new_requests.len();
         let sql = format!(
-            "INSERT INTO frex_request (id, order_no, type, seq, request_key, state, accept_no, next_attempt_at, created_at, amount, \
+            "INSERT INTO frex_request (id, order_no, type, seq, request_key, state, accept_no, next_attempt_at, created_at, accept_key, amount, \
              safe_info, payload_digest, response, attempt_count, tries, misses, faults, unclear, sent_at, last_error, done_at) \
-             SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, 0, '', '', '', 0, 0, 0, 0, 0, 0, '', 0 \
+             SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, 0, '', '', '', 0, 0, 0, 0, 0, 0, '', 0 \
              FROM (VALUES {}) AS v",
-            grid(rows, 9)
+            grid(rows, 10)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for request in &self.new_requests {
@@ -310,9 +317,27 @@ impl Batch {
                 .bind(request.state.as_str())
                 .bind(request.accept_no.as_str())
                 .bind(request.next_attempt_at)
-                .bind(request.created_at);
+                .bind(request.created_at)
+                .bind(request.accept_key.as_str());
         }
         run(conn, query, "frex_request", &first.key.to_string(), rows).await
+    }
+
+    async fn count_questions(&self, conn: &mut AnyConnection) -> Result<(), FrexError> {
+        let moved = self
+            .requests
+            .iter()
+            .filter(|(before, after)| tables::counts_anew(before, after));
+        let moved = moved.map(|(before, _)| before);
+        let new = self
+            .new_requests
+            .iter()
+            .filter(|request| !request.kind().is_mutation());
+        let order_nos: Vec<&str> = moved
+            .chain(new)
+            .map(|request| &*request.key.order_no)
+            .collect();
+        tables::count_questions(conn, &order_nos).await
     }
 
     async fn flush_details(&self, conn: &mut AnyConnection) -> Result<(), FrexError> {

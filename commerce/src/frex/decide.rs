@@ -1,7 +1,8 @@
 //! What operators decide by hand (`spec/frex.md` 12): requests whose outcome nobody knows, and orders that need a way on.
 //!
 //! Each decision is one transaction, is written to `frex_decision` with who made it and why, and obeys the same state machines as
-//! the worker. That a billing request never arrived must be said by two operators.
+//! the worker. That a billing request never arrived, or is to be taken as
+//! refused without the agency's word, must be said by two operators, and not while it may be on its way.
 
 use super::alert::{self, AlertKind};
 use super::error::FrexError;
@@ -48,10 +49,17 @@ impl RequestAction {
         }
     }
 
-    /// Whether a second operator must say the same: the buyer may be billed twice otherwise.
+    /// Whether a second operator must say the same: the buyer may be billed twice otherwise, under the same key or, after a close,
+    /// under a new one. `refused`: the agency said itself that it did not bill.
     #[must_use]
-    pub fn needs_second(self, kind: RequestType) -> bool {
-        self == Self::ConfirmNotReceived && kind == RequestType::BillingReg
+    pub fn needs_second(self, kind: RequestType, refused: bool) -> bool {
+        match self {
+            Self::ConfirmNotReceived => kind == RequestType::BillingReg,
+            Self::Close => {
+                matches!(kind, RequestType::BillingReg | RequestType::BillingResult) && !refused
+            }
+            Self::RetryLookup | Self::ConfirmAccepted => false,
+        }
     }
 }
 
@@ -231,9 +239,12 @@ impl Shop {
             }
             None => None,
         };
-        let newest = tables::latest(tx.conn(), &[&parsed.order_no], parsed.kind)
-            .await?
-            .remove(&parsed.order_no);
+        let mut later = false;
+        for kind in [Some(parsed.kind), step_of(parsed.kind).of] {
+            let Some(kind) = kind else { continue };
+            let newest = tables::latest(tx.conn(), &[&parsed.order_no], kind).await?;
+            later |= newest.values().any(|row| row.key.seq != parsed.seq);
+        }
         let subject = Subject {
             pair,
             info,
@@ -241,11 +252,20 @@ impl Shop {
             reg,
             now: self.clock.now_ms(),
         };
-        if newest.is_some_and(|newest| newest.key != subject.row.key) {
+        if later {
             return Err(subject.misfit(action, "a later request of this type exists"));
         }
         let after = subject.next(action, accept_no)?;
-        if action.needs_second(parsed.kind) && !self.seconded(&mut tx, key, action, by).await? {
+        if subject.may_arrive_yet(action, self.settings.quiet_ms()) {
+            return Err(subject.misfit(
+                action,
+                "it may be on its way still; wait for the end of the quiet time",
+            ));
+        }
+        let sent_at = subject.reg.as_ref().unwrap_or(&subject.row).sent_at;
+        if action.needs_second(parsed.kind, subject.refused())
+            && !self.seconded(&mut tx, key, action, sent_at, by).await?
+        {
             self.commit(tx).await?;
             return Ok(Decided::NeedsSecond);
         }
@@ -256,21 +276,33 @@ impl Shop {
             AlertKind::StepFailed,
             AlertKind::ResultOverdue,
         ] {
-            alert::resolve(tx.conn(), kind, &parsed.order_no, by.operator, subject.now).await?;
+            let (order_no, keys) = (&parsed.order_no, parsed.family(parsed.seq));
+            let (conn, now) = (tx.conn(), subject.now);
+            alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
         }
         self.note(&mut tx, key, action.as_str(), by).await?;
         self.commit(tx).await?;
         Ok(Decided::Done)
     }
 
-    /// Whether another operator said the same before; if not, this one's word is kept.
+    /// Whether another operator said the same before, and about the same sending; if not, this one's word is kept.
     async fn seconded(
         &self,
         tx: &mut Tx,
         key: &str,
         action: RequestAction,
+        sent_at: i64,
         by: Decider<'_>,
     ) -> Result<bool, DecideError> {
+        // What was said before it last left was said about another sending.
+        sqlx::query(
+            "UPDATE frex_decision SET state = 'LAPSED' WHERE subject = $1 AND action = $2 AND state = 'PROPOSED' AND decided_at <= $3",
+        )
+        .bind(key)
+        .bind(action.as_str())
+        .bind(sent_at)
+        .execute(tx.conn())
+        .await?;
         let sql = "SELECT operator FROM frex_decision WHERE subject = $1 AND action = $2 AND state = 'PROPOSED'";
         let first: Option<String> = sqlx::query_scalar(sql)
             .bind(key)
@@ -312,7 +344,7 @@ impl Shop {
             .bind(by.operator)
             .fetch_optional(self.store.pool())
             .await?;
-        Ok(state.is_some_and(|state| state != "PROPOSED"))
+        Ok(state.is_some_and(|state| !matches!(state.as_str(), "PROPOSED" | "LAPSED")))
     }
 
     async fn note(
@@ -384,7 +416,7 @@ impl Shop {
                 let key =
                     RequestKey::new(order_no, RequestType::OrderReg, registration.key.seq + 1);
                 tables::insert_request(tx.conn(), &Request::new(id::at("", now), key, now)).await?;
-                &[AlertKind::RegistrationRefused]
+                &[AlertKind::RegistrationRefused, AlertKind::StepFailed]
             }
             OrderAction::RetryBilling => {
                 let bill = tables::latest(tx.conn(), &[order_no], RequestType::BillingReg)
@@ -396,7 +428,7 @@ impl Shop {
                     ));
                 }
                 after.billing = BillingState::None;
-                &[AlertKind::BillingRefused]
+                &[AlertKind::BillingRefused, AlertKind::StepFailed]
             }
             OrderAction::RevertAmount => {
                 self.revert(&mut tx, &pair.order, &info).await?;
@@ -480,6 +512,26 @@ impl Subject {
         }
     }
 
+    /// Whether the agency said itself that it did not do it, or it never left: nobody need be believed for it.
+    fn refused(&self) -> bool {
+        match self.row.kind().is_mutation() {
+            true => self.row.state == RequestState::Error && !self.row.unclear,
+            false => !self.in_progress(),
+        }
+    }
+
+    /// Whether a decision that it was not executed comes too early: it may arrive after it, and after what follows. A cancel does no harm
+    /// however late it is.
+    fn may_arrive_yet(&self, action: RequestAction, quiet_ms: i64) -> bool {
+        matches!(
+            action,
+            RequestAction::ConfirmNotReceived | RequestAction::Close
+        ) && self.row.kind().is_mutation()
+            && self.row.kind() != RequestType::DeleteReg
+            && !self.refused()
+            && self.now < self.row.sent_at + quiet_ms
+    }
+
     /// The request after the decision.
     fn next(&self, action: RequestAction, accept_no: Option<&str>) -> Result<Request, DecideError> {
         let mut after = self.row.clone();
@@ -494,6 +546,10 @@ impl Subject {
                 after.state = RequestState::Unknown;
                 (after.unclear, after.done_at) = (false, 0);
             }
+            // The order has gone on: an answer now would be taken for one about what follows.
+            RequestAction::RetryLookup if self.reg.is_some() && !self.in_progress() => {
+                return Err(self.misfit(action, "nothing waits for its outcome any more"));
+            }
             RequestAction::RetryLookup => {
                 after.state = RequestState::Standby;
                 after.done_at = 0;
@@ -503,6 +559,7 @@ impl Subject {
                     .and_then(super::agency::AcceptNo::parse)
                     .ok_or(DecideError::AcceptNo)?;
                 accept_no.as_str().clone_into(&mut after.accept_no);
+                after.accept_key.clear();
                 after.state = RequestState::Complete;
                 (after.unclear, after.done_at) = (false, self.now);
             }

@@ -16,89 +16,137 @@ pub struct Rule {
     pub name: &'static str,
     /// What it says when it is broken.
     pub broken: &'static str,
-    /// The numbers of orders that break it. `$1` is a time before which a quiet system had time to move everything.
-    sql: &'static str,
+    /// The numbers of orders that break it, at any time.
+    always: Option<&'static str>,
+    /// The same of what only a quiet system has done: `$1` is a time before which it had time to move everything. Asked only while
+    /// runs end well and with all their work done.
+    quiet: Option<&'static str>,
 }
 
 /// Most orders told of one rule by one check.
 const ORDERS_MAX: i64 = 100;
 
-/// Every rule. Rule 9 is asked only while runs end well and with all their work done.
+// On SQLite a CROSS JOIN keeps the order of the tables: each question walks an index that holds little, where there is one.
+/// Every rule.
 pub const RULES: [Rule; 9] = [
     Rule {
         name: "1_one_billing",
         broken: "more than one billing request of the order was accepted",
-        sql: "SELECT r.order_no FROM frex_request r WHERE r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
-              GROUP BY r.order_no HAVING COUNT(*) > 1",
+        always: Some(
+            "SELECT r.order_no FROM frex_request r WHERE r.type = 'BILLING_REG' AND r.state IN ('STANDBY', 'SENDING', 'UNKNOWN', 'COMPLETE') \
+             AND r.state = 'COMPLETE' GROUP BY r.order_no HAVING COUNT(*) > 1",
+        ),
+        quiet: None,
     },
     Rule {
         name: "2_billed_columns",
         broken: "billingState is COMPLETE, but the order is not ORDEREND and PAYMENT, or no billing request was accepted",
-        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
-              WHERE s.billing_state = 'COMPLETE' AND ((o.str_state = 'REG' AND (o.str_money_input <> 'PAYMENT' OR o.str_order_state <> 'ORDEREND')) \
-              OR NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE'))",
+        always: Some(
+            "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
+             AND s.billing_state = 'COMPLETE' AND ((o.str_state = 'REG' AND (o.str_money_input <> 'PAYMENT' OR o.str_order_state <> 'ORDEREND')) \
+             OR NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE'))",
+        ),
+        quiet: None,
     },
     Rule {
         name: "3_approved_columns",
         broken: "the order is TEMPPAYMENT, but not approved or billed already",
-        sql: "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
-              WHERE o.str_state = 'REG' AND o.str_money_input = 'TEMPPAYMENT' \
-              AND (s.order_no IS NULL OR s.authorize_state <> 'COMPLETE' OR s.billing_state = 'COMPLETE')",
+        always: Some(
+            "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
+             WHERE o.str_state = 'REG' AND o.str_money_input = 'TEMPPAYMENT' \
+             AND (s.order_no IS NULL OR s.authorize_state <> 'COMPLETE' OR s.billing_state = 'COMPLETE')",
+        ),
+        quiet: None,
     },
     Rule {
         name: "4_billed_amount",
         broken: "another amount was billed than the order is worth",
-        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
-              JOIN frex_request r ON r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
-              WHERE s.billing_state = 'COMPLETE' AND o.str_state = 'REG' AND r.amount <> o.order_complete_amount \
-              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind = 'billed_amount_mismatch')",
+        always: Some(
+            "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o JOIN frex_request r ON r.order_no = s.order_no \
+             AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' WHERE o.order_no = s.order_no \
+             AND s.billing_state = 'COMPLETE' AND o.str_state = 'REG' AND r.amount <> o.order_complete_amount \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind = 'billed_amount_mismatch')",
+        ),
+        quiet: None,
     },
     Rule {
-        name: "5_cancel_refused_is_told",
-        broken: "the agency refused the cancel, and nobody was told",
-        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
-              WHERE o.str_state = 'DEL' AND s.delete_rejected = 1 AND s.result_state <> 'CANCEL' \
-              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind = 'cancel_refused')",
+        name: "5_cancel_ends",
+        broken: "the order is cancelled, but not at the agency, and no open alert says so",
+        always: Some(
+            "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
+             AND s.order_state = 'DEL' AND s.result_state <> 'CANCEL' AND o.str_state = 'DEL' AND s.delete_rejected = 1 \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind = 'cancel_refused' AND a.resolved_at = 0)",
+        ),
+        quiet: Some(
+            "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
+             AND s.order_state = 'DEL' AND s.result_state <> 'CANCEL' AND o.str_state = 'DEL' AND s.delete_rejected = 0 \
+             AND o.cancelled_at < $1 AND s.reg_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
+             AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)",
+        ),
     },
     Rule {
         name: "6_lock_has_owner",
-        broken: "something is in progress, but no request is under way, or a registration was refused and nobody was told",
-        sql: "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
-              WHERE s.result_state NOT IN ('COMPLETE', 'CANCEL') AND ((s.reg_state <> 'ERROR' AND NOT EXISTS \
-              (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.state IN ('STANDBY', 'SENDING', 'UNKNOWN', 'COMPLETE') \
-              AND r.type = CASE s.result_state WHEN 'ORDER' THEN 'ORDER_REG' WHEN 'UPDATE' THEN 'UPDATE_REG' \
-              WHEN 'DELETE' THEN 'DELETE_REG' ELSE 'BILLING_REG' END \
-              AND NOT EXISTS (SELECT 1 FROM frex_request n WHERE n.order_no = r.order_no AND n.type = r.type AND n.seq > r.seq))) \
-              OR (s.reg_state = 'ERROR' AND o.str_state = 'REG' AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no)))",
+        broken: "something is in progress, but no request is under way and no open alert says so",
+        always: Some(
+            "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
+             AND s.result_state NOT IN ('COMPLETE', 'CANCEL') AND ((s.reg_state <> 'ERROR' AND NOT EXISTS \
+             (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.state IN ('STANDBY', 'SENDING', 'UNKNOWN', 'COMPLETE') \
+             AND r.type = CASE s.result_state WHEN 'ORDER' THEN 'ORDER_REG' WHEN 'UPDATE' THEN 'UPDATE_REG' \
+             WHEN 'DELETE' THEN 'DELETE_REG' ELSE 'BILLING_REG' END \
+             AND NOT EXISTS (SELECT 1 FROM frex_request n WHERE n.order_no = r.order_no AND n.type = r.type AND n.seq > r.seq) \
+             AND NOT EXISTS (SELECT 1 FROM frex_request p WHERE p.order_no = r.order_no AND p.seq = r.seq AND p.state = 'ERROR' \
+             AND p.type = CASE s.result_state WHEN 'ORDER' THEN 'ORDER_RESULT' WHEN 'UPDATE' THEN 'UPDATE_RESULT' \
+             WHEN 'DELETE' THEN 'DELETE_RESULT' ELSE 'BILLING_RESULT' END AND NOT EXISTS (SELECT 1 FROM frex_alert a \
+             WHERE a.order_no = p.order_no AND a.request_key = p.request_key AND a.resolved_at = 0)))) \
+             OR (s.reg_state = 'ERROR' AND o.str_state = 'REG' AND NOT EXISTS \
+             (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)))",
+        ),
+        quiet: None,
     },
     Rule {
         name: "7_no_old_sending",
         broken: "a request is still SENDING although a later run began with its recovery pass",
-        sql: "SELECT r.order_no FROM frex_request r WHERE r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND r.state = 'SENDING' \
-              AND EXISTS (SELECT 1 FROM frex_run n WHERE n.state = 'DONE' AND n.started_at > r.sent_at)",
+        always: Some(
+            "SELECT r.order_no FROM frex_request r WHERE r.state = 'SENDING' \
+             AND EXISTS (SELECT 1 FROM frex_run n WHERE n.state = 'DONE' AND n.started_at > r.sent_at)",
+        ),
+        quiet: None,
     },
     Rule {
         name: "8_accept_no",
         broken: "an accepted request names no acceptance number",
-        sql: "SELECT r.order_no FROM frex_request r WHERE r.state = 'COMPLETE' AND r.accept_no = '' \
-              AND r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG')",
+        always: Some(
+            "SELECT r.order_no FROM frex_request r WHERE r.state = 'COMPLETE' AND r.accept_no = '' \
+             AND r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG')",
+        ),
+        quiet: None,
     },
     Rule {
         name: QUIET,
         broken: "nothing is under way for the order and nobody was told, but it is neither billed nor closed",
-        sql: "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
-              WHERE o.str_state = 'REG' AND o.created_at < $1 AND (s.order_no IS NULL OR (s.result_state = 'COMPLETE' \
-              AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') AND s.reg_at < $1)) \
-              AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = o.order_no \
-              AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
-              AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = o.order_no AND a.resolved_at = 0)",
+        always: None,
+        quiet: Some(
+            "SELECT o.order_no FROM frex_order o WHERE o.str_state = 'REG' AND o.str_money_input = 'SBPAYMENT' AND o.has_state = 0 \
+             AND o.created_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = o.order_no AND a.resolved_at = 0) \
+             UNION ALL SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
+             AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') \
+             AND s.screening_open = 0 AND s.reg_at < $1 AND o.str_state = 'REG' AND o.created_at < $1 \
+             AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
+             AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0) \
+             UNION ALL SELECT s.order_no FROM frex_request r CROSS JOIN frex_state_info s WHERE s.order_no = r.order_no \
+             AND r.state = 'ERROR' AND r.type = 'AUTHORIZE_RESULT' AND r.faults > 0 AND s.order_state = 'REG' \
+             AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)",
+        ),
     },
 ];
 
 const QUIET: &str = "9_quiet";
 /// Rule 9 for approved orders, when nothing but the approval is needed to bill.
-const UNBILLED: &str = "SELECT s.order_no FROM frex_state_info s JOIN frex_order o ON o.order_no = s.order_no \
-    WHERE s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state = 'COMPLETE' AND o.str_state = 'REG' \
+const UNBILLED: &str = "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
+    AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state = 'COMPLETE' AND o.str_state = 'REG' \
     AND s.authorized_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
     AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
     AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)";
@@ -119,12 +167,13 @@ pub async fn check(store: &Store, settings: &WorkerSettings, now: i64) -> Result
     let mut found = Found::new();
     for rule in &RULES {
         let mut broken = Vec::new();
-        if rule.name != QUIET {
-            broken = orders(store, rule.sql, rule.name, None).await?;
-        } else if quiet {
-            broken = orders(store, rule.sql, rule.name, Some(before)).await?;
+        if let Some(sql) = rule.always {
+            broken = orders(store, sql, rule.name, None).await?;
+        }
+        if let (true, Some(sql)) = (quiet, rule.quiet) {
+            broken.extend(orders(store, sql, rule.name, Some(before)).await?);
             let at_once = settings.billing_trigger == BillingTrigger::Authorized;
-            if at_once && settings.closed.is_empty() {
+            if rule.name == QUIET && at_once && settings.closed.is_empty() {
                 let before = before - settings.billing_delay_ms();
                 broken.extend(orders(store, UNBILLED, rule.name, Some(before)).await?);
             }
@@ -135,10 +184,9 @@ pub async fn check(store: &Store, settings: &WorkerSettings, now: i64) -> Result
     Ok(found)
 }
 
-/// Whether the latest run ended well, not long ago, and left nothing undone.
+/// Whether the latest run of all steps ended well, not long ago, and left nothing undone.
 async fn quiet_is_asked(store: &Store, before: i64) -> Result<bool, FrexError> {
-    let sql =
-        "SELECT state, started_at, report FROM frex_run ORDER BY started_at DESC, id DESC LIMIT 1";
+    let sql = "SELECT state, started_at, report FROM frex_run WHERE state <> 'PART' ORDER BY started_at DESC, id DESC LIMIT 1";
     let latest: Option<(String, i64, String)> =
         sqlx::query_as(sql).fetch_optional(store.pool()).await?;
     Ok(latest.is_some_and(|(state, started_at, report)| {

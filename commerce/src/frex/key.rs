@@ -96,6 +96,20 @@ impl RequestKey {
             seq,
         }
     }
+
+    /// The keys, from a number up to this one's, of the mutation and of the question about its outcome that this key is one of.
+    #[must_use]
+    pub fn family(&self, from: u32) -> Vec<String> {
+        let stem = |kind: RequestType| kind.as_str().rsplit_once('_').map(|parts| parts.0);
+        let kinds = RequestType::NAMES.map(|row| row.0);
+        let kinds = kinds
+            .into_iter()
+            .filter(|kind| stem(*kind) == stem(self.kind));
+        let keys = kinds.flat_map(|kind| {
+            (from..=self.seq).map(move |seq| Self::new(&self.order_no, kind, seq).to_string())
+        });
+        keys.collect()
+    }
 }
 
 /// Why a text is no request key.
@@ -182,6 +196,21 @@ impl<'de> Deserialize<'de> for RequestType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A request, the question about it, and those before them; screening has no other half.
+    #[test]
+    fn a_family_is_a_mutation_and_its_question() {
+        let family = |text: &str, from| text.parse::<RequestKey>().expect("a key").family(from);
+        assert_eq!(
+            family("F1:BILLING_RESULT:2", 2),
+            ["F1:BILLING_REG:2", "F1:BILLING_RESULT:2"]
+        );
+        assert_eq!(family("F1:UPDATE_REG:1", 0).len(), 4);
+        assert_eq!(
+            family("F1:AUTHORIZE_RESULT:0", 0),
+            ["F1:AUTHORIZE_RESULT:0"]
+        );
+    }
 
     /// The table of names follows the variants, and a name leads back to its type.
     #[test]

@@ -113,12 +113,12 @@ pub async fn renew(store: &Store, fence: i64, now: i64, lasts_ms: i64) -> Result
     lost_unless_one(done.rows_affected(), fence)
 }
 
-/// Gives the lease back and says when the next run is due.
+/// Gives the lease back and says when the next run is due; none leaves that as it was.
 ///
 /// # Errors
 /// The database's, or the lease was taken over.
-pub async fn release(store: &Store, fence: i64, next_run_at: i64) -> Result<(), FrexError> {
-    let done = sqlx::query("UPDATE frex_lease SET expires_at = 0, next_run_at = $1 WHERE name = 'batch' AND fence = $2")
+pub async fn release(store: &Store, fence: i64, next_run_at: Option<i64>) -> Result<(), FrexError> {
+    let done = sqlx::query("UPDATE frex_lease SET expires_at = 0, next_run_at = COALESCE($1, next_run_at) WHERE name = 'batch' AND fence = $2")
         .bind(next_run_at)
         .bind(fence)
         .execute(store.pool())

@@ -276,6 +276,8 @@ pub struct Request {
     pub response: String,
     /// Acceptance number.
     pub accept_no: String,
+    /// The key under which it was accepted, if that is another request's; empty = its own.
+    pub accept_key: String,
     /// How often it really left.
     pub attempt_count: i64,
     /// Tries since the last success: gives the delay.
@@ -434,7 +436,7 @@ impl StateInfo {
 impl Request {
     /// Columns, in a select that names the table `r`.
     pub const COLUMNS: &'static str = "r.id, r.request_key, r.state, r.amount, r.safe_info, r.payload_digest, r.response, r.accept_no, \
-        r.attempt_count, r.tries, r.misses, r.faults, r.unclear, r.sent_at, r.next_attempt_at, r.last_error, r.created_at, r.done_at";
+        r.accept_key, r.attempt_count, r.tries, r.misses, r.faults, r.unclear, r.sent_at, r.next_attempt_at, r.last_error, r.created_at, r.done_at";
 
     /// A row to be sent, due at once.
     #[must_use]
@@ -448,6 +450,7 @@ impl Request {
             payload_digest: String::new(),
             response: String::new(),
             accept_no: String::new(),
+            accept_key: String::new(),
             attempt_count: 0,
             tries: 0,
             misses: 0,
@@ -482,6 +485,7 @@ impl Request {
             payload_digest: row.try_get("payload_digest")?,
             response: row.try_get("response")?,
             accept_no: row.try_get("accept_no")?,
+            accept_key: row.try_get("accept_key")?,
             attempt_count: row.try_get("attempt_count")?,
             tries: row.try_get("tries")?,
             misses: row.try_get("misses")?,

@@ -1,6 +1,7 @@
 //! The name of a worker in the lease, from which another one on the same machine can tell that its process is gone.
 
 use std::fs;
+use std::io::ErrorKind;
 
 /// A process, as `host:pid:start:life`. `start` is when it began, in ticks since the machine did; `life` names this start of
 /// the machine and the space of process numbers, so that a container is not taken for its neighbour.
@@ -28,7 +29,32 @@ pub fn is_gone(name: &str) -> bool {
     let (Some(owner), Some(life)) = (parse(name), life()) else {
         return false;
     };
-    owner.host == host() && owner.life == life && start_of(owner.pid) != Some(owner.start)
+    if owner.host != host() || owner.life != life {
+        return false;
+    }
+    match fs::read_to_string(format!("/proc/{}/stat", owner.pid)) {
+        Ok(stat) => match start_in(&stat) {
+            Stat::Runs(start) => start != owner.start,
+            Stat::Ended => true,
+            Stat::Unreadable => false,
+        },
+        // Where processes of other users are hidden, one that lives looks missing too; the first process is always there.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::exists("/proc/1/stat").unwrap_or(false) && start_of(std::process::id()).is_some()
+        }
+        Err(_) => false,
+    }
+}
+
+/// What the system says about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stat {
+    /// It runs, since this tick.
+    Runs(u64),
+    /// It ended and only waits to be fetched.
+    Ended,
+    /// Not what a `stat` looks like.
+    Unreadable,
 }
 
 fn parse(name: &str) -> Option<Owner> {
@@ -59,14 +85,29 @@ fn life() -> Option<String> {
     Some(format!("{}-{digits}", boot.trim().split('-').next()?))
 }
 
-/// When a process began, unless it ended and only waits to be fetched: fields 22 and 3 of its `stat`, counted behind the name
-/// in brackets, which may hold anything.
+/// When a process began, if it runs and its `stat` can be read.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
+    match start_in(&stat) {
+        Stat::Runs(start) => Some(start),
+        Stat::Ended | Stat::Unreadable => None,
+    }
+}
+
+/// Fields 22 and 3 of a `stat`, counted behind the name in brackets, which may hold anything.
+fn start_in(stat: &str) -> Stat {
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return Stat::Unreadable;
+    };
     let mut fields = fields.split_ascii_whitespace();
-    let ended = matches!(fields.next()?, "Z" | "X");
-    (!ended).then(|| fields.nth(18))??.parse().ok()
+    match fields.next() {
+        Some("Z" | "X") => Stat::Ended,
+        Some(_) => match fields.nth(18).and_then(|start| start.parse().ok()) {
+            Some(start) => Stat::Runs(start),
+            None => Stat::Unreadable,
+        },
+        None => Stat::Unreadable,
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +135,18 @@ mod tests {
         }
         child.wait().expect("it ended");
         assert!(is_gone(&itself));
+        for stat in [
+            "",
+            "1 (x",
+            "1 (x) S 1 2",
+            "1 (x) S 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 soon",
+        ] {
+            assert_eq!(
+                start_in(stat),
+                Stat::Unreadable,
+                "{stat}: nothing follows from it"
+            );
+        }
         let elsewhere = itself.replace(&host(), "elsewhere");
         let before = itself.replace(&life, "00000000-1");
         for name in [&elsewhere, &before, "load-7", "host:7", ""] {

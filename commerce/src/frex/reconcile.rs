@@ -30,7 +30,7 @@ pub struct Reconciled {
     pub amounts: u64,
     /// Billed there, not here.
     pub surplus: u64,
-    /// Whether the agency offers no look-up, so that nothing was asked about the orders not billed.
+    /// Whether the agency offers no look-up, or refused some: nothing is known about those orders that we have not billed.
     pub no_lookup: bool,
 }
 
@@ -63,9 +63,10 @@ pub struct Reconcile<'a> {
     pub now: i64,
 }
 
-const BILLED: &str = "SELECT s.order_no, s.billed_amount, r.seq, r.accept_no FROM frex_state_info s \
-    JOIN frex_request r ON r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
-    WHERE s.billing_state = 'COMPLETE' AND s.billed_at >= $1 AND s.order_no > $2 ORDER BY s.order_no LIMIT $3";
+// On SQLite a CROSS JOIN keeps the order of the tables: the walk is over the bills, in the order they were made.
+const BILLED: &str = "SELECT s.order_no, s.billed_amount, r.seq, r.accept_no, s.billed_at, r.accept_key FROM frex_state_info s CROSS JOIN frex_request r \
+    WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
+    AND s.billing_state = 'COMPLETE' AND (s.billed_at, s.order_no) > ($1, $2) ORDER BY s.billed_at, s.order_no LIMIT $3";
 
 const UNBILLED: &str = "SELECT s.order_no, s.np_transaction_id, \
     (SELECT COALESCE(MAX(r.seq) + 1, 0) FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG') AS seq \
@@ -88,23 +89,23 @@ impl Reconcile<'_> {
     }
 
     async fn billed(&self, since: i64, done: &mut Reconciled) -> Result<(), ReconcileError> {
-        let mut after = String::new();
+        let mut after = (since, String::new());
         loop {
-            let rows: Vec<(String, i64, i64, String)> = sqlx::query_as(BILLED)
-                .bind(since)
-                .bind(after.as_str())
+            let rows: Vec<(String, i64, i64, String, i64, String)> = sqlx::query_as(BILLED)
+                .bind(after.0)
+                .bind(after.1.as_str())
                 .bind(i64::from(self.items))
                 .fetch_all(self.store.pool())
                 .await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
-            after.clone_from(&last.0);
+            after = (last.4, last.0.clone());
             let queries: Vec<ResultQuery> = rows
                 .iter()
-                .filter_map(|(order_no, _, seq, accept_no)| {
+                .filter_map(|(order_no, _, seq, accept_no, _, accept_key)| {
                     Some(ResultQuery {
-                        request_key: key(order_no, *seq),
+                        request_key: accept_key.parse().unwrap_or_else(|_| key(order_no, *seq)),
                         request_type: RequestType::BillingReg,
                         accept_no: AcceptNo::parse(accept_no)?,
                     })
@@ -176,6 +177,11 @@ impl Reconcile<'_> {
                         return Ok(());
                     }
                     Outcome::Failed(error) => return Err(ReconcileError::Agency(error)),
+                    // A look-up that it refuses says nothing about the bill.
+                    Outcome::Refused(_) => {
+                        done.no_lookup = true;
+                        continue;
+                    }
                     _ => {
                         done.unbilled += 1;
                         continue;

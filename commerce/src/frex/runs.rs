@@ -24,15 +24,38 @@ pub async fn began(store: &Store, report: &RunReport, owner: &str) -> Result<(),
     Ok(())
 }
 
-/// Notes that a run ended, and what it did.
+/// How a run ended that reached its end. Only the first is a sign of health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All its steps did their work.
+    Done,
+    /// Those of its steps that an operator named did.
+    Part,
+    /// The agency lets nobody in.
+    Stopped,
+    /// A step failed as a whole.
+    Failed,
+}
+
+impl End {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "DONE",
+            Self::Part => "PART",
+            Self::Stopped => "STOPPED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// Notes that a run ended, how, and what it did.
 ///
 /// # Errors
 /// The database's.
-pub async fn ended(store: &Store, report: &RunReport) -> Result<(), FrexError> {
-    let state = if report.whole() { "DONE" } else { "FAILED" };
+pub async fn ended(store: &Store, report: &RunReport, end: End) -> Result<(), FrexError> {
     let text = serde_json::to_string(report).expect("a report is representable in JSON");
     sqlx::query("UPDATE frex_run SET state = $1, ended_at = $2, report = $3 WHERE id = $4")
-        .bind(state)
+        .bind(end.word())
         .bind(report.ended_at)
         .bind(text)
         .bind(report.run_id.as_str())

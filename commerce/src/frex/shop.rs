@@ -441,7 +441,12 @@ impl Shop {
         }
         let (mut tx, pair, registration) = self.taken(order_no).await?;
         version_is(&pair.order, version)?;
-        held_to(rules(situation(&pair, registration.as_ref())).0, order_no)?;
+        let (change, cancel, _) = rules(situation(&pair, registration.as_ref()));
+        match cancel {
+            // A total of zero is a cancel, and is held to what a cancel may do; a cancelled order has no total to change.
+            Rule::Allowed if amount == 0 => {}
+            _ => held_to(change, order_no)?,
+        }
         let mut order = pair.order.clone();
         if amount == 0 {
             order.state = StrState::Del;
@@ -450,6 +455,9 @@ impl Shop {
             order.goods = goods_text(goods);
         }
         let written = tables::save_order(tx.conn(), &order).await?;
+        if order.state == StrState::Del {
+            tables::cancelled(tx.conn(), order_no, self.clock.now_ms()).await?;
+        }
         if pair.info.is_none() {
             self.corrected(&mut tx, order_no, None).await?;
         }
@@ -509,6 +517,7 @@ impl Shop {
             },
         )
         .await?;
+        tables::cancelled(tx.conn(), order_no, self.clock.now_ms()).await?;
         log::info!("frex: order {order_no}: strState REG -> DEL, by the shop");
         self.commit(tx).await?;
         Ok(if closed {

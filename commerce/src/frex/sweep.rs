@@ -7,45 +7,59 @@ use super::error::FrexError;
 use super::key::RequestKey;
 use super::lease;
 use super::settings::{WorkerSettings, ms};
+use super::tables;
 use super::worker::Run;
 
 /// A way of waiting too long.
 struct Overdue {
     kind: AlertKind,
-    /// The requests `r` that wait so; `$1` is the time before which they began to.
+    /// The requests `r` that wait so and were not told of; `$1` is the time before which they began to.
     sql: &'static str,
+    /// Since when they wait.
+    by: &'static str,
     limit_s: fn(&WorkerSettings) -> u64,
     detail: &'static str,
 }
 
+/// What stands in STANDBY is marked when it is told of: many may wait long. Of what is UNKNOWN there is little, and other places tell
+/// of it too, so its alerts are looked for.
 const OVERDUE: [Overdue; 5] = [
     Overdue {
         kind: AlertKind::StandbyOverdue,
-        sql: "r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG') AND r.state = 'STANDBY' AND r.created_at <= $1",
+        sql: "r.type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG') AND r.state = 'STANDBY' AND r.overdue_told = 0 \
+              AND r.created_at <= $1",
+        by: "r.created_at",
         limit_s: |settings| settings.standby_overdue_s,
         detail: "waits too long to be sent",
     },
     Overdue {
         kind: AlertKind::ResultOverdue,
-        sql: "r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT') AND r.state = 'STANDBY' AND r.created_at <= $1",
+        sql: "r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT') AND r.state = 'STANDBY' \
+              AND r.overdue_told = 0 AND r.created_at <= $1",
+        by: "r.created_at",
         limit_s: |settings| settings.result_overdue_s,
         detail: "accepted, and no outcome for too long",
     },
     Overdue {
         kind: AlertKind::DelayOverdue,
-        sql: "r.type = 'AUTHORIZE_RESULT' AND r.state = 'STANDBY' AND r.created_at <= $1",
+        sql: "r.type = 'AUTHORIZE_RESULT' AND r.state = 'STANDBY' AND r.overdue_told = 0 AND r.created_at <= $1",
+        by: "r.created_at",
         limit_s: |settings| settings.hold_overdue_s,
         detail: "screening takes too long",
     },
     Overdue {
         kind: AlertKind::RequestUnknown,
-        sql: "r.state = 'UNKNOWN' AND r.sent_at <= $1",
+        sql: "r.state = 'UNKNOWN' AND r.sent_at <= $1 AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.kind = 'request_unknown' \
+              AND a.order_no = r.order_no AND a.request_key = r.request_key AND a.resolved_at = 0)",
+        by: "r.sent_at",
         limit_s: |settings| settings.quiet_s * 6,
         detail: "outcome unknown for too long; ask the agency and decide",
     },
     Overdue {
         kind: AlertKind::RequestUnknown,
-        sql: "r.state = 'UNKNOWN' AND r.type = 'BILLING_REG' AND r.sent_at <= $1",
+        sql: "r.state = 'UNKNOWN' AND r.sent_at <= $1 AND r.type = 'BILLING_REG' AND NOT EXISTS (SELECT 1 FROM frex_alert a \
+              WHERE a.kind = 'request_unknown' AND a.order_no = r.order_no AND a.request_key = r.request_key AND a.resolved_at = 0)",
+        by: "r.sent_at",
         limit_s: |settings| settings.interval_s,
         detail: "nobody knows whether the bill was asked for; the look-up goes on",
     },
@@ -62,10 +76,8 @@ pub async fn overdue(run: &Run<'_>) -> Result<(), FrexError> {
     for row in OVERDUE {
         let before = run.now() - ms((row.limit_s)(run.settings()));
         let sql = format!(
-            "SELECT r.request_key FROM frex_request r WHERE r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND {} \
-             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = r.order_no AND a.resolved_at = 0 AND a.kind = '{}' \
-             AND a.request_key = r.request_key) ORDER BY r.created_at, r.request_key LIMIT {ALERTS_MAX}",
-            row.sql, row.kind
+            "SELECT r.request_key FROM frex_request r WHERE {} ORDER BY {}, r.request_key LIMIT {ALERTS_MAX}",
+            row.sql, row.by
         );
         let keys: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
             .bind(before)
@@ -88,6 +100,9 @@ pub async fn overdue(run: &Run<'_>) -> Result<(), FrexError> {
                 detail: row.detail.to_owned(),
             };
             alert::raise(tx.conn(), row.kind, &alert, run.id(), run.now()).await?;
+            if row.kind.is_overdue() {
+                tables::overdue_told(tx.conn(), key).await?;
+            }
         }
         tx.commit().await?;
     }

@@ -2,6 +2,10 @@
 //!
 //! Who changes something of an order has read it with [`pairs`] in the same transaction, which takes the order's row. Every
 //! write of a state is conditional on its version and held against the state machine; every move of a request on its state.
+//!
+//! A few facts are copied to where an index can use them: `frex_order.has_state`; `order_state`, `order_amount`, `screening_open` and
+//! `outcome_open` of `frex_state_info`. Whoever writes such a fact, here or in [`super::batch`], brings the copy up to date in the same
+//! transaction; versions do not count copies.
 
 use std::collections::HashMap;
 
@@ -9,7 +13,7 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::error::FrexError;
 use super::key::RequestType;
-use super::model::{Order, Pair, Request, StateInfo};
+use super::model::{Order, Pair, Request, RequestState, StateInfo};
 use super::transitions;
 use crate::store::{Kind, Tx, one};
 
@@ -219,10 +223,25 @@ pub async fn save_order(conn: &mut AnyConnection, order: &Order) -> Result<Order
     .execute(&mut *conn)
     .await?;
     one(&done, "frex_order", &order.order_no)?;
+    copy_orders(conn, &[&order.order_no]).await?;
     Ok(Order {
         version: order.version + 1,
         ..order.clone()
     })
+}
+
+/// Notes when an order was cancelled.
+pub async fn cancelled(
+    conn: &mut AnyConnection,
+    order_no: &str,
+    now: i64,
+) -> Result<(), FrexError> {
+    sqlx::query("UPDATE frex_order SET cancelled_at = $1 WHERE order_no = $2")
+        .bind(now)
+        .bind(order_no)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
 }
 
 /// Writes the first state of an order.
@@ -246,6 +265,80 @@ pub async fn insert_state(conn: &mut AnyConnection, info: &StateInfo) -> Result<
     .bind(info.version)
     .execute(&mut *conn)
     .await?;
+    begun(conn, &[&info.order_no]).await
+}
+
+/// Notes on orders that they have a state now, and on the states what they copy from the orders.
+pub async fn begun(conn: &mut AnyConnection, order_nos: &[&str]) -> Result<(), FrexError> {
+    let places = places(1, order_nos.len());
+    let sql = format!("UPDATE frex_order SET has_state = 1 WHERE order_no IN ({places})");
+    on_orders(conn, sql, order_nos).await?;
+    copy_orders(conn, order_nos).await
+}
+
+/// Brings the copies in the states up to date: what the orders are worth, and whether they are cancelled.
+pub async fn copy_orders(conn: &mut AnyConnection, order_nos: &[&str]) -> Result<(), FrexError> {
+    let sql = format!(
+        "UPDATE frex_state_info SET order_state = o.str_state, order_amount = o.order_complete_amount FROM frex_order o \
+         WHERE o.order_no = frex_state_info.order_no AND frex_state_info.order_no IN ({}) \
+         AND (order_state <> o.str_state OR order_amount <> o.order_complete_amount)",
+        places(1, order_nos.len())
+    );
+    on_orders(conn, sql, order_nos).await
+}
+
+/// Counts the open questions of orders anew.
+pub async fn count_questions(
+    conn: &mut AnyConnection,
+    order_nos: &[&str],
+) -> Result<(), FrexError> {
+    let sql = format!(
+        "UPDATE frex_state_info SET screening_open = (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = frex_state_info.order_no \
+         AND r.type = 'AUTHORIZE_RESULT' AND (r.state = 'STANDBY' OR (r.state = 'ERROR' AND r.faults > 0))), \
+         outcome_open = (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = frex_state_info.order_no \
+         AND r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT') AND r.state = 'STANDBY') \
+         WHERE order_no IN ({})",
+        places(1, order_nos.len())
+    );
+    on_orders(conn, sql, order_nos).await
+}
+
+/// A statement whose parameters are numbers of orders.
+async fn on_orders(
+    conn: &mut AnyConnection,
+    sql: String,
+    order_nos: &[&str],
+) -> Result<(), FrexError> {
+    if order_nos.is_empty() {
+        return Ok(());
+    }
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for order_no in order_nos {
+        query = query.bind(*order_no);
+    }
+    query.execute(&mut *conn).await?;
+    Ok(())
+}
+
+/// Whether a move of a request changes how many questions of its order are open.
+#[must_use]
+pub fn counts_anew(before: &Request, after: &Request) -> bool {
+    let open = |request: &Request| match request.state {
+        RequestState::Standby => true,
+        RequestState::Error => request.kind() == RequestType::AuthorizeResult && request.faults > 0,
+        _ => false,
+    };
+    !before.kind().is_mutation() && open(before) != open(after)
+}
+
+async fn count_if_moved(
+    conn: &mut AnyConnection,
+    before: &Request,
+    after: &Request,
+) -> Result<(), FrexError> {
+    if counts_anew(before, after) {
+        count_questions(conn, &[&before.key.order_no]).await?;
+    }
     Ok(())
 }
 
@@ -321,8 +414,8 @@ pub async fn save_state(
 pub async fn insert_request(conn: &mut AnyConnection, request: &Request) -> Result<(), FrexError> {
     sqlx::query(
         "INSERT INTO frex_request (id, order_no, type, seq, request_key, state, amount, safe_info, payload_digest, response, accept_no, \
-         attempt_count, tries, misses, faults, unclear, sent_at, next_attempt_at, last_error, created_at, done_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 0, '', '', '', $7, 0, 0, 0, 0, 0, 0, $8, '', $9, 0)",
+         attempt_count, tries, misses, faults, unclear, sent_at, next_attempt_at, last_error, created_at, done_at, accept_key) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, '', '', '', $7, 0, 0, 0, 0, 0, 0, $8, '', $9, 0, $10)",
     )
     .bind(request.id.as_str())
     .bind(request.key.order_no.as_str())
@@ -333,8 +426,12 @@ pub async fn insert_request(conn: &mut AnyConnection, request: &Request) -> Resu
     .bind(request.accept_no.as_str())
     .bind(request.next_attempt_at)
     .bind(request.created_at)
+    .bind(request.accept_key.as_str())
     .execute(&mut *conn)
     .await?;
+    if !request.kind().is_mutation() {
+        count_questions(conn, &[&request.key.order_no]).await?;
+    }
     Ok(())
 }
 
@@ -348,7 +445,7 @@ pub async fn save_request(
     let done = sqlx::query(
         "UPDATE frex_request SET state = $1, amount = $2, safe_info = $3, payload_digest = $4, response = $5, accept_no = $6, \
          attempt_count = $7, tries = $8, misses = $9, faults = $10, unclear = $11, sent_at = $12, next_attempt_at = $13, last_error = $14, \
-         done_at = $15 WHERE id = $16 AND state = $17",
+         done_at = $15, accept_key = $16 WHERE id = $17 AND state = $18",
     )
     .bind(after.state.as_str())
     .bind(after.amount)
@@ -365,11 +462,13 @@ pub async fn save_request(
     .bind(after.next_attempt_at)
     .bind(after.last_error.as_str())
     .bind(after.done_at)
+    .bind(after.accept_key.as_str())
     .bind(before.id.as_str())
     .bind(before.state.as_str())
     .execute(&mut *conn)
     .await?;
-    Ok(one(&done, "frex_request", &before.key.to_string())?)
+    one(&done, "frex_request", &before.key.to_string())?;
+    count_if_moved(conn, before, after).await
 }
 
 /// Drops the open screening questions of an order.
@@ -387,6 +486,15 @@ pub async fn drop_screening(
     .bind(but)
     .execute(&mut *conn)
     .await?;
+    count_questions(conn, &[order_no]).await
+}
+
+/// Marks a request as told of: it waits too long.
+pub async fn overdue_told(conn: &mut AnyConnection, key: &str) -> Result<(), FrexError> {
+    sqlx::query("UPDATE frex_request SET overdue_told = 1 WHERE request_key = $1")
+        .bind(key)
+        .execute(&mut *conn)
+        .await?;
     Ok(())
 }
 
@@ -421,7 +529,8 @@ pub async fn save_faults(
         .bind(before.state.as_str())
         .execute(&mut *conn)
         .await?;
-    Ok(one(&done, "frex_request", &before.key.to_string())?)
+    one(&done, "frex_request", &before.key.to_string())?;
+    count_if_moved(conn, before, after).await
 }
 
 /// Makes a request due.

@@ -54,10 +54,18 @@ pub fn stage(pair: &Pair) -> &'static str {
     }
 }
 
-/// The label of a request for people: the words of the old column `Response`, derived from type and state.
+/// The label of a request for people: the words of the old column `Response`, derived from type and state. `faults` says how often our
+/// own code failed on it: what ends by the agency's word has none.
 #[must_use]
-pub const fn label(kind: RequestType, state: RequestState) -> &'static str {
+pub const fn label(
+    kind: RequestType,
+    state: RequestState,
+    unclear: bool,
+    faults: i64,
+) -> &'static str {
     match (kind.is_mutation(), state) {
+        (_, RequestState::Error) if unclear => "ended, outcome unknown",
+        (_, RequestState::Error) if faults > 0 => "given up after our own failures",
         (true, RequestState::Standby) => "waiting to be sent",
         (true, RequestState::Sending) => "being sent",
         (true, RequestState::Unknown) => "outcome unknown",
@@ -87,7 +95,7 @@ pub fn request(row: &Request) -> Value {
         "order_no": row.key.order_no,
         "type": row.kind().as_str(),
         "state": row.state.as_str(),
-        "label": label(row.kind(), row.state),
+        "label": label(row.kind(), row.state, row.unclear, row.faults),
         "accept_no": row.accept_no,
         "amount": row.amount,
         "attempts": row.attempt_count,
@@ -171,19 +179,28 @@ pub async fn requests(
     store: &Store,
     filter: RequestFilter<'_>,
 ) -> Result<Vec<(String, Value)>, FrexError> {
-    let sql = format!(
-        "SELECT {} FROM frex_request r WHERE ($1 = '' OR r.state = $1) AND ($2 = '' OR r.type = $2) AND ($3 = '' OR r.order_no = $3) \
-         AND r.id > $4 ORDER BY r.id LIMIT $5",
+    // Only what is asked for is said, and words as words, so that the indexes of a state or an order are used.
+    let mut sql = format!(
+        "SELECT {} FROM frex_request r WHERE r.id > $1",
         Request::COLUMNS
     );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(filter.state.map_or("", RequestState::as_str))
-        .bind(filter.kind.map_or("", RequestType::as_str))
-        .bind(filter.order_no.unwrap_or(""))
+    if let Some(state) = filter.state {
+        sql.push_str(&format!(" AND r.state = '{state}'"));
+    }
+    if let Some(kind) = filter.kind {
+        sql.push_str(&format!(" AND r.type = '{kind}'"));
+    }
+    if filter.order_no.is_some() {
+        sql.push_str(" AND r.order_no = $3");
+    }
+    sql.push_str(" ORDER BY r.id LIMIT $2");
+    let mut query = sqlx::query(AssertSqlSafe(sql))
         .bind(filter.after.unwrap_or(""))
-        .bind(filter.limit)
-        .fetch_all(store.pool())
-        .await?;
+        .bind(filter.limit);
+    if let Some(order_no) = filter.order_no {
+        query = query.bind(order_no);
+    }
+    let rows = query.fetch_all(store.pool()).await?;
     let rows: Result<Vec<Request>, FrexError> = rows
         .iter()
         .map(|row| Request::read(row).map_err(Into::into))
@@ -217,20 +234,26 @@ pub async fn alerts(store: &Store, filter: &AlertFilter<'_>) -> Result<Vec<Value
     } else {
         "AND resolved_at = 0"
     };
+    let of_order = if filter.order_no.is_some() {
+        "AND order_no = $3"
+    } else {
+        ""
+    };
     let sql = format!(
         "SELECT id, kind, severity, order_no, request_key, codes, detail, first_seen, last_seen, count, resolved_at, resolved_by \
-         FROM frex_alert WHERE ($1 = '' OR order_no = $1) AND id > $2 {open} ORDER BY id LIMIT $3"
+         FROM frex_alert WHERE id > $1 {of_order} {open} ORDER BY id LIMIT $2"
     );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(filter.order_no.unwrap_or(""))
+    let mut query = sqlx::query(AssertSqlSafe(sql))
         .bind(filter.after.unwrap_or(""))
         .bind(if filter.limit == 0 {
             1_000
         } else {
             filter.limit
-        })
-        .fetch_all(store.pool())
-        .await?;
+        });
+    if let Some(order_no) = filter.order_no {
+        query = query.bind(order_no);
+    }
+    let rows = query.fetch_all(store.pool()).await?;
     let mut list = Vec::with_capacity(rows.len());
     for row in rows {
         let codes: String = row.try_get("codes")?;
@@ -423,4 +446,26 @@ async fn decisions(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexErro
         Ok((row.try_get("decided_at")?, row.try_get("id")?, event))
     };
     rows.iter().map(event).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Refused" is the agency's word: what ended unclear, or by our own failures, is called so.
+    #[test]
+    fn an_end_is_called_what_it_is() {
+        let label = |unclear, faults| {
+            super::label(
+                RequestType::BillingReg,
+                RequestState::Error,
+                unclear,
+                faults,
+            )
+        };
+        assert_eq!(label(false, 0), "refused");
+        assert_eq!(label(true, 0), "ended, outcome unknown");
+        assert_eq!(label(true, 5), "ended, outcome unknown");
+        assert_eq!(label(false, 5), "given up after our own failures");
+    }
 }

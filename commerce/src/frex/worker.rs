@@ -12,9 +12,11 @@ use super::agency::Agency;
 use super::alert::{self, Alert, AlertKind};
 use super::error::FrexError;
 use super::lease::{self, Held};
-use super::model::{Request, RequestState};
+use super::model::{Pair, Request, RequestState};
 use super::report::{Observer, RunReport, Silent, StepReport};
+use super::runs::End;
 use super::settings::{WorkerSettings, ms};
+use super::steps::effect::{self, Facts};
 use super::steps::group::caught;
 use super::steps::regist::{self, Cursor, Registered};
 use super::steps::table::{STEPS, Step};
@@ -235,8 +237,20 @@ impl Worker {
         if let Err(error) = &outcome {
             self.ended_early(&run, &report, error).await;
         } else {
-            runs::ended(&parts.store, &report).await?;
-            let next = report.ended_at + ms(settings.interval_s);
+            let end = if !report.whole() {
+                End::Failed
+            } else if run.stopped() {
+                End::Stopped
+            } else if !only.is_empty() {
+                End::Part
+            } else {
+                End::Done
+            };
+            runs::ended(&parts.store, &report, end).await?;
+            // A run of some steps stands for no run of all.
+            let next = only
+                .is_empty()
+                .then_some(report.ended_at + ms(settings.interval_s));
             lease::release(&parts.store, fence, next).await?;
             run.reach(RUN_POINTS[3]).await;
             log::info!("frex: run {} ended: {}", report.run_id, report.summary());
@@ -331,7 +345,7 @@ impl Worker {
         }
         // Nobody needs to wait for the end of a lease that is ours: what is in SENDING becomes UNKNOWN in the next run.
         let next_run_at = self.parts.clock.now_ms() + ms(self.parts.settings.interval_s);
-        if let Err(error) = lease::release(&self.parts.store, run.fence, next_run_at).await {
+        if let Err(error) = lease::release(&self.parts.store, run.fence, Some(next_run_at)).await {
             log::error!("frex: the lease could not be given back: {error}");
         }
     }
@@ -377,7 +391,7 @@ async fn recover(run: &Run<'_>) -> Result<u64, FrexError> {
     lease::guard(&mut tx, run.fence).await?;
     let done = sqlx::query(
         "UPDATE frex_request SET state = 'UNKNOWN', next_attempt_at = $1, last_error = 'an earlier run ended before its answer was written' \
-         WHERE state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND state = 'SENDING' \
+         WHERE state = 'SENDING' \
          AND type IN ('ORDER_REG', 'UPDATE_REG', 'DELETE_REG', 'BILLING_REG')",
     )
     .bind(run.now())
@@ -551,6 +565,28 @@ impl Run<'_> {
         Ok(tx.commit().await?)
     }
 
+    /// A mutation that is given up holds the order no longer: what people do next begins from where a refusal leaves it.
+    async fn unlock(
+        &self,
+        tx: &mut Tx,
+        step: &Step,
+        mut pair: Pair,
+        request: &Request,
+    ) -> Result<(), FrexError> {
+        let Some(before) = pair.info.clone() else {
+            return Ok(());
+        };
+        let facts = Facts {
+            now: self.now(),
+            requested_amount: request.amount,
+            ..Facts::default()
+        };
+        effect::apply(step.writes.refused, &mut pair, &facts);
+        let after = pair.info.as_ref().expect("it was there");
+        tables::save_state(tx.conn(), &before, after).await?;
+        Ok(())
+    }
+
     /// Our code failed on a request: counted on its row, and given up after some times.
     ///
     /// # Errors
@@ -572,9 +608,17 @@ impl Run<'_> {
         let key = request.key.to_string();
         let mut tx = self.begin().await?;
         lease::guard(&mut tx, self.fence).await?;
+        let order_no = request.key.order_no.as_str();
+        let pair = tables::pairs(&mut tx, &[order_no]).await?.remove(order_no);
         let Some(present) = tables::request(tx.conn(), &key).await? else {
             return Ok(());
         };
+        if matches!(
+            present.state,
+            RequestState::Complete | RequestState::Error | RequestState::Skipped
+        ) {
+            return Ok(());
+        }
         let mut after = present.clone();
         after.faults += 1;
         after.last_error = error.to_string().chars().take(300).collect();
@@ -595,6 +639,9 @@ impl Run<'_> {
                 self.now(),
             )
             .await?;
+            if let (true, Some(pair)) = (present.kind().is_mutation(), pair) {
+                self.unlock(&mut tx, step, pair, &present).await?;
+            }
         }
         tables::save_faults(tx.conn(), &present, &after).await?;
         Ok(tx.commit().await?)

@@ -26,8 +26,9 @@ const OPEN: &str = "SELECT type, state, COUNT(*) AS n, MIN(created_at) AS oldest
     WHERE state IN ('STANDBY', 'SENDING', 'UNKNOWN') GROUP BY type, state";
 
 /// Since when the oldest held screening is held.
-const HELD: &str = "SELECT MIN(r.created_at) AS oldest FROM frex_request r JOIN frex_state_info s ON s.order_no = r.order_no \
-    WHERE r.type = 'AUTHORIZE_RESULT' AND r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND s.authorize_state = 'DELAY'";
+/// A walk from the oldest on, which ends at the first that is held.
+const HELD: &str = "SELECT r.created_at AS oldest FROM frex_request r CROSS JOIN frex_state_info s WHERE s.order_no = r.order_no \
+    AND r.type = 'AUTHORIZE_RESULT' AND r.state = 'STANDBY' AND s.authorize_state = 'DELAY' ORDER BY r.created_at LIMIT 1";
 
 /// What is counted in this process.
 pub struct FrexMetrics {
@@ -240,8 +241,9 @@ pub async fn gauges(store: &Store, now_ms: i64) -> Result<String, FrexError> {
         }
     }
 
-    let row = sqlx::query(HELD).fetch_one(store.pool()).await?;
-    let held: Option<i64> = row.try_get("oldest")?;
+    let held: Option<i64> = sqlx::query_scalar(HELD)
+        .fetch_optional(store.pool())
+        .await?;
     one(
         "frex_hold_age_seconds",
         "How long the agency has held the oldest screening that it holds",

@@ -54,7 +54,7 @@ async fn a_paused_worker_runs_by_hand_only() {
     let run_id = begun.json::<Value>().await.expect("JSON")["run_id"].clone();
     let run = shop
         .listed("/runs", |it| {
-            it["run_id"] == run_id && it["state"] == "DONE"
+            it["run_id"] == run_id && it["state"] == "PART"
         })
         .await;
     assert!(number(&run["fence"]) > before);

@@ -12,6 +12,7 @@ use commerce::frex::agency::{
     FoundBy, Lookup, LookupQuery, NpTransactionId, Outcome, Processed, ProcessedStatus, Refusal,
     Registration, ResultQuery, Screening, ScreeningWord, Update,
 };
+use commerce::frex::key::RequestKey;
 
 /// Numbers from a seed, the same on every machine.
 #[derive(Clone, Debug)]
@@ -81,6 +82,12 @@ pub struct Manners {
     pub repeat: Repeat,
     /// Whether it can look up.
     pub lookup: bool,
+    /// Whether it refuses every question of a look-up, as one that has none may do.
+    pub lookup_refused: bool,
+    /// Whether "already billed" names the acceptance.
+    pub names_earlier: bool,
+    /// Whether it rejects our credentials.
+    pub rejects_us: bool,
     /// Whether its look-up never finds anything: what a worker without a look-up would believe.
     pub blind: bool,
 }
@@ -102,6 +109,9 @@ impl Manners {
             polls_max: 0,
             repeat: Repeat::Merge,
             lookup: true,
+            lookup_refused: false,
+            names_earlier: false,
+            rejects_us: false,
             blind: false,
         }
     }
@@ -122,6 +132,9 @@ impl Manners {
             polls_max: 2,
             repeat,
             lookup: true,
+            lookup_refused: false,
+            names_earlier: false,
+            rejects_us: false,
             blind: false,
         }
     }
@@ -256,6 +269,11 @@ impl FakeAgency {
         self.with(|inner| inner.entries.clone())
     }
 
+    /// Whether a request was accepted, and under which number: what the agency says on the telephone.
+    pub fn acceptance(&self, key: &str) -> Option<String> {
+        self.with(|inner| inner.received.get(key).map(|seen| seen.accept_no.clone()))
+    }
+
     pub fn calls(&self) -> u64 {
         self.with(|inner| inner.calls)
     }
@@ -296,6 +314,9 @@ impl Inner {
         let manners = self.manners.clone();
         let dice = self.rng.below(100);
         let count = items.len();
+        if manners.rejects_us {
+            return Answer::failed(count, &CallError::Auth { status: 401 });
+        }
         let lost = manners.lost_request;
         let late = lost + manners.late;
         let not_sent = late + manners.not_sent;
@@ -386,6 +407,7 @@ impl Inner {
                 if entry.cancelled {
                     return Outcome::AlreadyDone {
                         accept_no: None,
+                        accept_key: None,
                         codes: vec!["E0100118".into()],
                         response: "{}".into(),
                     };
@@ -404,8 +426,10 @@ impl Inner {
                     return refused(&["E0102004"]);
                 }
                 if !entry.bills.is_empty() && repeat != Repeat::BillAgain {
+                    let (accept_no, accept_key) = self.billed_by(&np).unzip();
                     return Outcome::AlreadyDone {
-                        accept_no: None,
+                        accept_no,
+                        accept_key,
                         codes: vec!["E0100115".into()],
                         response: "{}".into(),
                     };
@@ -437,6 +461,17 @@ impl Inner {
         answered(Acceptance {
             accept_no: AcceptNo::parse(&accept_no).expect("ours"),
         })
+    }
+
+    /// The acceptance by which a transaction was billed, if it is told: the number and the key.
+    fn billed_by(&self, np: &str) -> Option<(AcceptNo, RequestKey)> {
+        let of_bill = |(key, seen): &(&String, &Received)| {
+            key.contains(":BILLING_REG:") && seen.np == np && seen.rejected.is_empty()
+        };
+        let (key, seen) = self.received.iter().find(of_bill)?;
+        let number = AcceptNo::parse(&seen.accept_no).expect("ours");
+        let named = self.manners.names_earlier;
+        named.then(|| (number, key.parse().expect("ours")))
     }
 
     fn word(&mut self) -> Word {
@@ -545,10 +580,14 @@ impl Inner {
         if !self.manners.lookup {
             return Outcome::Failed(CallError::Unavailable { call: Call::Lookup });
         }
+        if self.manners.lookup_refused {
+            return refused(&["E0100131"]);
+        }
         match self.received.get(&query.request_key.to_string()) {
             Some(seen) if !self.manners.blind => answered(Lookup::Found(Found {
                 by: FoundBy::RequestKey,
                 accept_no: AcceptNo::parse(&seen.accept_no).expect("ours"),
+                accept_key: None,
                 np_transaction_id: NpTransactionId::parse(&seen.np),
                 billed_amount: seen.amount,
             })),

@@ -207,7 +207,17 @@ pub struct Picture {
     pub requests: BTreeMap<String, Vec<Request>>,
     pub alerts: Vec<(String, String)>,
     pub ledger: Vec<Entry>,
+    /// Orders of which a copy of a fact is not as the fact.
+    pub wrong_copies: Vec<String>,
 }
+
+const WRONG_COPIES: &str = "SELECT o.order_no FROM frex_order o LEFT JOIN frex_state_info s ON s.order_no = o.order_no \
+    WHERE o.has_state <> (CASE WHEN s.order_no IS NULL THEN 0 ELSE 1 END) OR s.order_state <> o.str_state \
+    OR s.order_amount <> o.order_complete_amount \
+    OR s.screening_open <> (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = o.order_no AND r.type = 'AUTHORIZE_RESULT' \
+    AND (r.state = 'STANDBY' OR (r.state = 'ERROR' AND r.faults > 0))) \
+    OR s.outcome_open <> (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = o.order_no AND r.state = 'STANDBY' \
+    AND r.type IN ('ORDER_RESULT', 'UPDATE_RESULT', 'DELETE_RESULT', 'BILLING_RESULT'))";
 
 impl Picture {
     pub async fn of(store: &Store, ledger: Vec<Entry>) -> Self {
@@ -234,7 +244,9 @@ impl Picture {
         let alerts = sqlx::query_as("SELECT order_no, kind FROM frex_alert WHERE resolved_at = 0")
             .fetch_all(&mut *conn)
             .await;
+        let wrong_copies = sqlx::query_scalar(WRONG_COPIES).fetch_all(&mut *conn).await;
         Self {
+            wrong_copies: wrong_copies.expect("copies"),
             pairs,
             requests,
             alerts: alerts.expect("alerts"),
@@ -250,9 +262,14 @@ impl Picture {
 
     /// The first invariant that does not hold, in words.
     pub fn violation(&self) -> Option<String> {
-        self.pairs
-            .values()
-            .find_map(|pair| self.violation_of(pair).err())
+        let copies = self.wrong_copies.first();
+        let copies =
+            copies.map(|no| format!("{no}: a copy is not as the fact: {:#?}", self.requests[no]));
+        copies.or_else(|| {
+            self.pairs
+                .values()
+                .find_map(|pair| self.violation_of(pair).err())
+        })
     }
 
     fn violation_of(&self, pair: &Pair) -> Result<(), String> {

@@ -31,8 +31,8 @@ pub enum Reply {
     Error {
         /// Why.
         codes: Vec<String>,
-        /// The acceptance number of what was done before, with "already".
-        accept_no: Option<String>,
+        /// The acceptance number and the key of what was done before, with "already".
+        accepted: Option<(String, String)>,
     },
 }
 
@@ -443,6 +443,7 @@ impl Agency {
         });
         if by != "requestKey" {
             entry["foundBy"] = by.into();
+            entry["acceptedKey"] = it.request_key.clone().into();
             entry["npTransactionId"] = it.np_transaction_id.clone().into();
             entry["billedAmount"] = it.billed_amount.into();
         }
@@ -460,9 +461,12 @@ impl Agency {
 
     fn already(&self, np: &str, request_type: &str, code: &str) -> Reply {
         let named = self.rules.already_names_number;
+        let number = self.number_of(np, request_type).filter(|_| named);
+        let accepted = number.and_then(|number| self.acceptances.get(number));
+        let accepted = accepted.map(|it| &it.acceptance);
         Reply::Error {
             codes: vec![code.to_owned()],
-            accept_no: self.number_of(np, request_type).filter(|_| named).cloned(),
+            accepted: accepted.map(|it| (it.accept_no.clone(), it.request_key.clone())),
         }
     }
 
@@ -565,6 +569,6 @@ fn refusal(rule: &OrderRule, call: Call) -> Option<(Moment, Vec<String>)> {
 fn refused<T: ToString>(codes: &[T]) -> Reply {
     Reply::Error {
         codes: codes.iter().map(ToString::to_string).collect(),
-        accept_no: None,
+        accepted: None,
     }
 }

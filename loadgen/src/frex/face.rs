@@ -61,11 +61,12 @@ impl Face {
         };
         let (error, mut value) = match reply {
             Reply::Result(value) => (false, value),
-            Reply::Error { codes, accept_no } => {
+            Reply::Error { codes, accepted } => {
                 let message = format!("the request of {} cannot be processed", item.order());
                 let mut value = json!({ "codes": codes, "message": message });
-                if let Some(accept_no) = accept_no.filter(|_| self == Self::Design) {
-                    value["acceptNo"] = accept_no.into();
+                if let Some((number, key)) = accepted.filter(|_| self == Self::Design) {
+                    value["acceptNo"] = number.into();
+                    value["acceptedKey"] = key.into();
                 }
                 (true, value)
             }

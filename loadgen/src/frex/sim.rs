@@ -267,7 +267,7 @@ impl Sim {
         if !codes.is_empty() {
             return Reply::Error {
                 codes,
-                accept_no: None,
+                accepted: None,
             };
         }
         if call != Call::Register {

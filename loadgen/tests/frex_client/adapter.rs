@@ -207,3 +207,33 @@ async fn faults_of_the_public_interface() {
         }
     }
 }
+
+/// Registrations of several buyers are several calls: after one without an answer no other leaves, and those that did not are not
+/// unclear. A refusal of one buyer holds up nobody.
+#[tokio::test]
+async fn a_lost_call_ends_the_registrations_after_it() {
+    let items = |numbers: [&str; 3]| {
+        let mut items = numbers.map(support::registration);
+        for (at, item) in items.iter_mut().enumerate() {
+            item.buyer.np_buyer_id = format!("0000000000{at}");
+        }
+        items
+    };
+    let site = site(Rules::default()).await;
+    site.centre.set_faults(vec![Fault {
+        order: Some("F-2".into()),
+        ..Fault::on(Kind::DropBefore, Call::Register)
+    }]);
+    let answer = site.agency.register(&items(["F-1", "F-2", "F-3"])).await;
+    assert_eq!(
+        support::shapes(&answer),
+        ["answered", "ambiguous", "not_sent"]
+    );
+    assert_eq!(support::executed(&site.centre, Call::Register), Some(1));
+    site.centre.set_faults(Vec::new());
+    let answer = site.agency.register(&items(["F-4", "F-RR", "F-5"])).await;
+    assert_eq!(
+        support::shapes(&answer),
+        ["answered", "refused E_ADDRESS", "answered"]
+    );
+}

@@ -134,6 +134,8 @@ async fn lookups_find_what_arrived() {
     let found = |by, np: Option<_>, amount| {
         Lookup::Found(Found {
             by,
+            // Another identity finds another request, and the agency says which.
+            accept_key: (by != FoundBy::RequestKey).then(|| query().request_key),
             accept_no: billed.accept_no.clone(),
             np_transaction_id: np,
             billed_amount: amount,

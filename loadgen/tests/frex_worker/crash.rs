@@ -14,17 +14,15 @@ use crate::rig;
 /// What a crash leaves behind is taken up when the lease has ended.
 const LEASE_MIN: i64 = 16;
 /// Longest that a script takes.
-const SCRIPT_MIN: i64 = 60;
+const SCRIPT_MIN: i64 = 100;
 
 /// The points of questions about outcomes that lie on the way to SKIPPED: an order whose outcome is awaited is never closed
-/// by anybody else, so no run comes by there. Nor does the script come by those of screening, although an order that is
-/// cancelled while it is held might.
+/// by anybody else, so no run comes by there.
 fn unreachable(point: &str) -> bool {
     let question = [
         "OrderResult",
         "UpdateResult",
         "DeleteResult",
-        "AuthorizeResult",
         "BillingResult",
     ];
     question
@@ -114,7 +112,7 @@ async fn killed_everywhere(test: &TestStore) {
     assert!(rest.is_empty(), "{}: never reached: {rest:?}", test.name());
     assert_eq!(
         survived.len(),
-        10,
+        8,
         "a point thought unreachable was reached: {survived:?}"
     );
     let open = findings

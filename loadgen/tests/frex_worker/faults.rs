@@ -188,8 +188,9 @@ async fn prepare(rig: &Rig, place: &Place, orders: &[String]) {
 
 async fn walked(place: &Place) {
     let settings = WorkerSettings {
-        // Both orders of a fault in one call, and no other.
+        // Both orders of a fault in one call, and no other: they stay due at the same time.
         call_items: 2,
+        jitter_percent: 0,
         ..WorkerSettings::default()
     };
     let rules = Rules {

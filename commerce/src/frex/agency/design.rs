@@ -220,6 +220,7 @@ impl Entry<LookupQuery> for Lookup {
             found: bool,
             found_by: Option<String>,
             accept_no: Option<String>,
+            accepted_key: Option<String>,
             np_transaction_id: Option<String>,
             billed_amount: Option<i64>,
         }
@@ -237,6 +238,7 @@ impl Entry<LookupQuery> for Lookup {
         Ok(Self::Found(Found {
             by,
             accept_no: accept_no.ok_or(ViolationKind::Malformed)?,
+            accept_key: wire.accepted_key.and_then(|key| key.parse().ok()),
             np_transaction_id: transaction(wire.np_transaction_id)?,
             billed_amount: wire.billed_amount,
         }))

@@ -373,6 +373,8 @@ pub struct Found {
     pub by: FoundBy,
     /// The acceptance number of what was found.
     pub accept_no: AcceptNo,
+    /// Its key, if it is another one and the agency names it.
+    pub accept_key: Option<RequestKey>,
     /// The transaction, if the agency says.
     pub np_transaction_id: Option<NpTransactionId>,
     /// The amount registered or billed, if the agency says.

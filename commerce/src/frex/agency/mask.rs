@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 /// Fields that are kept, design protocol and public interface.
-const KEPT: [&str; 20] = [
+const KEPT: [&str; 21] = [
     "requestKey",
     "requestType",
     "requestId",
@@ -25,6 +25,7 @@ const KEPT: [&str; 20] = [
     "authoriRequiredDate",
     "found",
     "foundBy",
+    "acceptedKey",
     "receivedAt",
     "transactionAuthoriInfo",
 ];

@@ -52,6 +52,7 @@ struct ErrorItem {
     #[serde(default)]
     codes: Vec<String>,
     accept_no: Option<String>,
+    accepted_key: Option<String>,
 }
 
 /// What was found for one item: entries among the results, entries among the errors.
@@ -214,6 +215,7 @@ fn refused<T>(call: Call, raw: &str) -> Result<Outcome<T>, ViolationKind> {
     Ok(match codes::judge(call, &codes) {
         Verdict::AlreadyDone => Outcome::AlreadyDone {
             accept_no: item.accept_no.as_deref().and_then(AcceptNo::parse),
+            accept_key: item.accepted_key.and_then(|key| key.parse().ok()),
             codes,
             response,
         },

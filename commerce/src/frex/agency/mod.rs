@@ -25,6 +25,7 @@ mod transport;
 
 use std::sync::Arc;
 
+use crate::frex::key::RequestKey;
 use async_trait::async_trait;
 
 use crate::secret::Secret;
@@ -116,6 +117,8 @@ pub enum Outcome<T> {
     AlreadyDone {
         /// The acceptance number of the request that did it, if the agency names it.
         accept_no: Option<AcceptNo>,
+        /// The key of that request, if the agency names it.
+        accept_key: Option<RequestKey>,
         /// The agency's codes.
         codes: Vec<String>,
         /// The item's answer as it may be stored.

@@ -57,6 +57,7 @@ pub(super) struct Transport {
     passwords: Vec<Secret>,
     /// Which password was last accepted.
     password_now: AtomicUsize,
+    timeout: Duration,
     items_max: usize,
     answer_bytes_max: usize,
     observer: Arc<dyn CallObserver>,
@@ -125,6 +126,7 @@ impl Transport {
             passwords,
             password_now: AtomicUsize::new(0),
             items_max: settings.items_max,
+            timeout: Duration::from_millis(settings.timeout_ms),
             answer_bytes_max: settings.answer_bytes_max,
             observer,
         })
@@ -169,7 +171,16 @@ impl Transport {
             .step_by(self.items_max)
             .map(|start| start..items.len().min(start + self.items_max))
             .collect();
+        let began = Instant::now();
         while let Some(part) = parts.pop_front() {
+            // The quiet time of a mutation is reckoned from its mark, so what has not left by now must not leave under this one.
+            if began.elapsed() > self.timeout {
+                parts.push_front(part);
+                for slot in parts.drain(..).flatten() {
+                    outcomes[slot] = Some(Outcome::Failed(too_late()));
+                }
+                break;
+            }
             match self.exchange(exchange, &items[part.clone()]).await {
                 Ok(answer) => {
                     for (slot, outcome) in outcomes[part].iter_mut().zip(answer.outcomes) {
@@ -381,8 +392,15 @@ impl Transport {
     }
 }
 
+/// For what did not get its turn within the time of one call.
+pub(super) fn too_late() -> CallError {
+    CallError::NotSent {
+        reason: "the parts before it took too long".into(),
+    }
+}
+
 /// What the items get that were not sent because an earlier part failed.
-fn rest_of(error: &CallError) -> CallError {
+pub(super) fn rest_of(error: &CallError) -> CallError {
     match error {
         CallError::Auth { .. } | CallError::NotExecuted { .. } | CallError::NotSent { .. } => {
             error.clone()

@@ -16,6 +16,7 @@ use sqlx::any::AnyRow;
 use self::channel::Channel;
 use self::message::{Item, Message};
 use self::settings::NotifySettings;
+use super::alert::Severity;
 use super::duty::Duty;
 use super::error::FrexError;
 use super::report::Observer;
@@ -36,12 +37,9 @@ pub struct Notifier {
     observer: Arc<dyn Observer>,
 }
 
-/// Alerts to be told by a way: open ones that it has not told, and critical ones that it told long ago (`$3`). `$1` the way, `$2`
-/// the least severities as three flags.
-const UNTOLD: &str = "SELECT a.id, a.kind, a.severity, a.order_no, a.request_key, a.codes, a.detail, a.first_seen, a.last_seen, a.count, \
-    COALESCE(n.times, 0) AS times FROM frex_alert a LEFT JOIN frex_notice n ON n.alert_id = a.id AND n.channel = $1 \
-    WHERE a.resolved_at = 0 AND (a.severity = 'critical' OR (a.severity = 'warning' AND $2 >= 1) OR (a.severity = 'info' AND $2 >= 2)) \
-    AND (n.alert_id IS NULL OR (a.severity = 'critical' AND n.told_at <= $3)) ORDER BY a.first_seen, a.id LIMIT $4";
+/// What a message says of an alert `a`, with the row `n` of the way it goes.
+const SELECT: &str = "SELECT a.id, a.kind, a.severity, a.order_no, a.request_key, a.codes, a.detail, a.first_seen, a.last_seen, a.count, \
+    COALESCE(n.times, 0) AS times FROM frex_alert a";
 
 impl Notifier {
     /// What the settings say.
@@ -111,20 +109,53 @@ impl Notifier {
         Ok(())
     }
 
-    /// Up to one more than a message may hold.
+    /// Up to one more than a message may hold: open alerts that this way has not told, and critical ones that it told long ago. One
+    /// statement a severity, each of which walks only what is to be told.
     async fn untold(&self, duty: Duty, now: i64) -> Result<Vec<Item>, FrexError> {
-        let rows = sqlx::query(UNTOLD)
+        let told = now - ms(self.settings.remind_s);
+        let mut items = Vec::new();
+        for severity in [Severity::Critical, Severity::Warning, Severity::Info] {
+            let sql = format!(
+                "{SELECT} LEFT JOIN frex_notice n ON n.alert_id = a.id AND n.channel = $1 WHERE a.severity = '{severity}' \
+                 AND a.resolved_at = 0 AND a.told_{} = 0 ORDER BY a.first_seen, a.id LIMIT $2",
+                duty.name()
+            );
+            self.read(&mut items, sql, duty, None).await?;
+            if severity == self.settings.least {
+                break;
+            }
+        }
+        let sql = format!(
+            "{SELECT} CROSS JOIN frex_notice n WHERE n.alert_id = a.id AND n.channel = $1 AND a.severity = 'critical' \
+             AND a.resolved_at = 0 AND n.told_at <= $3 ORDER BY a.first_seen, a.id LIMIT $2"
+        );
+        self.read(&mut items, sql, duty, Some(told)).await?;
+        items.sort_by(|a, b| (a.seen_at, &a.id).cmp(&(b.seen_at, &b.id)));
+        items.truncate(
+            usize::try_from(self.settings.items_max)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1),
+        );
+        Ok(items)
+    }
+
+    async fn read(
+        &self,
+        items: &mut Vec<Item>,
+        sql: String,
+        duty: Duty,
+        told: Option<i64>,
+    ) -> Result<(), FrexError> {
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(duty.name())
-            .bind(match self.settings.least {
-                super::alert::Severity::Critical => 0_i64,
-                super::alert::Severity::Warning => 1,
-                super::alert::Severity::Info => 2,
-            })
-            .bind(now - ms(self.settings.remind_s))
-            .bind(i64::from(self.settings.items_max) + 1)
-            .fetch_all(self.store.pool())
-            .await?;
-        rows.iter().map(|row| Ok(item(row)?)).collect()
+            .bind(i64::from(self.settings.items_max) + 1);
+        if let Some(told) = told {
+            query = query.bind(told);
+        }
+        for row in query.fetch_all(self.store.pool()).await? {
+            items.push(item(&row)?);
+        }
+        Ok(())
     }
 
     async fn note(&self, duty: Duty, items: &[Item]) -> Result<(), FrexError> {
@@ -140,6 +171,14 @@ impl Notifier {
             .bind(now)
             .execute(tx.conn())
             .await?;
+            let sql = format!(
+                "UPDATE frex_alert SET told_{} = 1 WHERE id = $1",
+                duty.name()
+            );
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(item.id.as_str())
+                .execute(tx.conn())
+                .await?;
         }
         Ok(tx.commit().await?)
     }

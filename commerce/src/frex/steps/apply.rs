@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::effect::{self, Facts};
 use super::group::{self, Work};
 use super::outcome::{self, Case, Decision, Heard, Tally};
-use super::table::Step;
+use super::table::{Set, Step};
 use crate::frex::alert::{self, AlertKind};
 use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
@@ -108,7 +108,9 @@ impl Work for Apply<'_> {
             order_no: order_no.clone(),
         };
         let pair = loaded.pairs.get(order_no).ok_or_else(missing)?;
+        // Of an order that went on since, the latest mutation is another one: the answer is not about it.
         let reg = loaded.regs.get(order_no);
+        let reg = reg.filter(|reg| reg.key.seq == request.key.seq);
         let case = Case {
             step: self.step,
             settings: run.settings(),
@@ -121,7 +123,7 @@ impl Work for Apply<'_> {
         write(run, tx, case, &decision, &loaded.alerted, batch).await?;
         let billed = decision
             .sets
-            .contains(&super::table::Set::Billing(BillingState::Complete));
+            .contains(&Set::Billing(BillingState::Complete));
         Ok(Applied {
             tally: decision.tally,
             billed: billed.then_some(decision.confirmed_amount),
@@ -160,12 +162,7 @@ async fn write(
         };
         batch.save_request(reg, &failed)?;
     }
-    let order_no = &request.key.order_no;
-    for kind in &decision.resolved {
-        if alerted.contains(&(order_no.clone(), kind.as_str().to_owned())) {
-            alert::resolve(tx.conn(), *kind, order_no, "worker", run.now()).await?;
-        }
-    }
+    resolve(run, tx, case, decision, alerted).await?;
     for (kind, alert) in &decision.alerts {
         alert::raise(tx.conn(), *kind, alert, run.id(), run.now()).await?;
     }
@@ -183,6 +180,33 @@ async fn write(
             run.now() - since,
             after.last_error
         );
+    }
+    Ok(())
+}
+
+/// Resolves what the decision ends. What is told of a request ends with that request: with a good outcome also what was told of
+/// earlier ones of its kind, with the order everything.
+async fn resolve(
+    run: &Run<'_>,
+    tx: &mut Tx,
+    case: Case<'_>,
+    decision: &Decision,
+    alerted: &HashSet<(String, String)>,
+) -> Result<(), FrexError> {
+    let key = &case.request.key;
+    let closes = decision.sets.iter().any(|set| matches!(set, Set::Close(_)));
+    let good = case.step.of.is_some() && decision.request.state == RequestState::Complete;
+    let keys = key.family(if good { 0 } else { key.seq });
+    for kind in &decision.resolved {
+        if !alerted.contains(&(key.order_no.clone(), kind.as_str().to_owned())) {
+            continue;
+        }
+        let (conn, now) = (tx.conn(), run.now());
+        if kind.is_of_request() && !closes {
+            alert::resolve_requests(conn, *kind, &key.order_no, &keys, "worker", now).await?;
+        } else {
+            alert::resolve(conn, *kind, &key.order_no, "worker", now).await?;
+        }
     }
     Ok(())
 }

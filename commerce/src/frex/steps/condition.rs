@@ -53,19 +53,23 @@ pub type Latest = HashMap<RequestType, Request>;
 
 fn one_of(column: &str, words: impl Iterator<Item = &'static str>) -> String {
     let list: Vec<String> = words.map(|word| format!("'{word}'")).collect();
-    format!("{column} IN ({})", list.join(", "))
+    match &list[..] {
+        [one] => format!("{column} = {one}"),
+        _ => format!("{column} IN ({})", list.join(", ")),
+    }
 }
 
 const LATER: &str = "NOT EXISTS (SELECT 1 FROM frex_request n WHERE n.order_no = r.order_no AND n.type = r.type AND n.seq > r.seq)";
 
 impl Term {
-    /// The term in SQL over the tables `o` (order) and `s` (state); `$1` is now.
+    /// The term in SQL over the tables `o` (order) and `s` (state); `$1` is now. Where the state has a copy of a fact for the sake
+    /// of an index, the term asks the copy.
     #[must_use]
     pub fn sql(self, settings: &WorkerSettings) -> String {
         match self {
             Self::Order(state) => format!("o.str_state = '{state}'"),
             Self::FrexOrder => format!("o.str_pay_type = '{PAY_TYPE}' AND o.str_money_input = '{}'", MoneyInput::SbPayment),
-            Self::NoState => "NOT EXISTS (SELECT 1 FROM frex_state_info s WHERE s.order_no = o.order_no)".into(),
+            Self::NoState => "o.has_state = 0".into(),
             Self::BuyerValid => "NOT EXISTS (SELECT 1 FROM frex_user_info u WHERE u.order_no = o.order_no AND u.valid = 0)".into(),
             Self::Reg(state) => format!("s.reg_state = '{state}'"),
             Self::Result(state) => format!("s.result_state = '{state}'"),
@@ -73,30 +77,29 @@ impl Term {
             Self::Billing(state) => format!("s.billing_state = '{state}'"),
             Self::Np(true) => "s.np_transaction_id NOT IN ('', '0')".into(),
             Self::Np(false) => "s.np_transaction_id IN ('', '0')".into(),
-            Self::AmountDiffers => "s.billed_amount <> o.order_complete_amount".into(),
+            Self::AmountDiffers => "s.billed_amount <> s.order_amount".into(),
             Self::AmountConfirmed => "s.billed_amount = o.order_complete_amount".into(),
             Self::NotRefusedAmount => "(s.rejected_amount IS NULL OR s.rejected_amount <> o.order_complete_amount)".into(),
             Self::CancelNotRefused => "s.delete_rejected = 0".into(),
             Self::BillingDue => {
                 let delay = settings.billing_delay_ms();
                 match settings.billing_trigger {
-                    BillingTrigger::Authorized => format!("s.authorized_at + {delay} <= $1"),
-                    BillingTrigger::OrderEnd => {
-                        format!("o.str_order_state = '{}' AND o.order_end_at + {delay} <= $1", OrderStage::OrderEnd)
-                    }
+                    BillingTrigger::Authorized => format!("s.authorized_at <= $1 - {delay}"),
+                    BillingTrigger::OrderEnd => format!(
+                        "o.str_order_state = '{}' AND o.str_money_input = '{}' AND o.order_end_at <= $1 - {delay}",
+                        OrderStage::OrderEnd,
+                        MoneyInput::TempPayment
+                    ),
                 }
             }
             Self::Accepted(reg, result) => format!(
-                "EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{reg}' AND r.state = 'COMPLETE' AND {LATER} \
+                "s.outcome_open = 0 AND EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{reg}' AND r.state = 'COMPLETE' AND {LATER} \
                  AND NOT EXISTS (SELECT 1 FROM frex_request p WHERE p.order_no = r.order_no AND p.type = '{result}' AND p.seq = r.seq))"
             ),
             Self::NotUnclear(kind) => format!(
                 "NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{kind}' AND r.unclear = 1 AND {LATER})"
             ),
-            Self::NoOpenRound => format!(
-                "NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{}' AND r.state = 'STANDBY')",
-                RequestType::AuthorizeResult
-            ),
+            Self::NoOpenRound => "s.screening_open = 0".into(),
         }
     }
 

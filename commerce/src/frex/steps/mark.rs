@@ -87,12 +87,13 @@ async fn skip(
         );
         batch.save_state(before, changed.info.as_ref().expect("it was there"))?;
     }
+    let (order_no, keys) = (&request.key.order_no, [request.key.to_string()]);
     for kind in [
         AlertKind::StandbyOverdue,
         AlertKind::DelayOverdue,
         AlertKind::HoldNeedsData,
     ] {
-        alert::resolve(tx.conn(), kind, &request.key.order_no, "skipped", run.now()).await?;
+        alert::resolve_requests(tx.conn(), kind, order_no, &keys, "skipped", run.now()).await?;
     }
     log::info!("frex: {} {} -> SKIPPED", request.key, request.state);
     Ok(())

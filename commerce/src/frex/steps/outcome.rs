@@ -10,7 +10,7 @@ use crate::frex::agency::{
     Refusal, Screening, ScreeningWord,
 };
 use crate::frex::alert::{Alert, AlertKind};
-use crate::frex::key::RequestType;
+use crate::frex::key::{RequestKey, RequestType};
 use crate::frex::model::{AuthorizeState, Pair, Request, RequestState, ResultState, StrState};
 use crate::frex::settings::{WorkerSettings, ms};
 use crate::frex::tables::Detail;
@@ -151,7 +151,7 @@ impl<'a> Case<'a> {
         request.done_at = self.now;
         request.unclear = false;
         request.last_error.clear();
-        (request.tries, request.misses) = (0, 0);
+        (request.tries, request.misses, request.faults) = (0, 0, 0);
         decision.resolved = vec![
             AlertKind::RequestUnknown,
             AlertKind::StandbyOverdue,
@@ -174,26 +174,30 @@ impl<'a> Case<'a> {
     fn mutation(&self, outcome: Outcome<Acceptance>) -> Decision {
         match outcome {
             Outcome::Answered { value, response } => {
-                self.accepted(value.accept_no.as_str(), response)
+                self.accepted(value.accept_no.as_str(), None, response)
             }
+            // Cancelled already is the outcome itself: there is nothing to ask for under another request's number.
             Outcome::AlreadyDone {
-                accept_no: Some(accept_no),
-                response,
-                ..
-            } => self.accepted(accept_no.as_str(), response),
-            Outcome::AlreadyDone {
-                accept_no: None,
+                accept_no,
                 response,
                 ..
             } if self.request.kind() == RequestType::DeleteReg => {
                 let mut decision = self.ended(RequestState::Complete, Tally::Done);
                 // Rule 8 of section 17: an accepted row names what accepted it; here the agency's earlier cancel.
-                decision.request.accept_no = "ALREADY-CANCELLED".into();
+                let earlier =
+                    accept_no.map_or("ALREADY-CANCELLED".into(), |no| no.as_str().to_owned());
+                decision.request.accept_no = earlier;
                 decision.request.response = response;
                 decision.sets = table::CANCEL_DONE.into();
                 decision.resolved.push(AlertKind::CancelRefused);
                 decision
             }
+            Outcome::AlreadyDone {
+                accept_no: Some(accept_no),
+                accept_key,
+                response,
+                ..
+            } => self.accepted(accept_no.as_str(), accept_key.as_ref(), response),
             Outcome::AlreadyDone { .. } => self.later(
                 RequestState::Unknown,
                 Tally::Unknown,
@@ -204,9 +208,19 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn accepted(&self, accept_no: &str, response: String) -> Decision {
+    /// `accept_key`: the request that it accepted in the place of this one, of the same order and for the same purpose.
+    fn accepted(
+        &self,
+        accept_no: &str,
+        accept_key: Option<&RequestKey>,
+        response: String,
+    ) -> Decision {
         let mut decision = self.ended(RequestState::Complete, Tally::Done);
+        let own = &self.request.key;
+        let other = accept_key
+            .filter(|key| *key != own && key.order_no == own.order_no && key.kind == own.kind);
         decision.request.accept_no = accept_no.to_owned();
+        decision.request.accept_key = other.map(ToString::to_string).unwrap_or_default();
         decision.request.response = response;
         decision.sets = self.step.writes.good.into();
         decision
@@ -301,10 +315,8 @@ impl<'a> Case<'a> {
             }
             Outcome::Failed(CallError::Unavailable { .. }) => self.no_lookup(quiet),
             Outcome::Failed(error) => self.still_unknown(&error.to_string()),
-            Outcome::Refused(refusal) => self.still_unknown(&format!(
-                "the agency refused the look-up: {}",
-                refusal.codes.join(" ")
-            )),
+            // It answers, and says nothing: as good as no look-up.
+            Outcome::Refused(_) => self.no_lookup(quiet),
             Outcome::AlreadyDone { .. } => {
                 self.still_unknown("the agency answered a look-up with another call's word")
             }
@@ -314,13 +326,16 @@ impl<'a> Case<'a> {
     fn found(&self, found: &Found, response: String) -> Decision {
         let kind = self.request.kind();
         match found.by {
-            FoundBy::RequestKey => self.accepted(found.accept_no.as_str(), response),
-            FoundBy::ShopTransactionId if kind == RequestType::OrderReg => {
-                self.accepted(found.accept_no.as_str(), response)
-            }
+            FoundBy::RequestKey => self.accepted(found.accept_no.as_str(), None, response),
+            FoundBy::ShopTransactionId if kind == RequestType::OrderReg => self.accepted(
+                found.accept_no.as_str(),
+                found.accept_key.as_ref(),
+                response,
+            ),
             FoundBy::NpTransactionId if kind == RequestType::BillingReg => {
                 if found.billed_amount == Some(self.request.amount) {
-                    return self.accepted(found.accept_no.as_str(), response);
+                    let accept_key = found.accept_key.as_ref();
+                    return self.accepted(found.accept_no.as_str(), accept_key, response);
                 }
                 let mut decision = self.unclear("billed under another request with another amount");
                 let detail = format!(
@@ -425,6 +440,14 @@ impl<'a> Case<'a> {
     }
 
     fn result(&self, outcome: Outcome<Processed>) -> Decision {
+        if self.reg.is_none() {
+            let mut decision = self.ended(RequestState::Skipped, Tally::Skipped);
+            // It says nothing about the request that is under way now.
+            decision.resolved.clear();
+            decision.request.last_error =
+                "a later request took the place of the one asked about".into();
+            return decision;
+        }
         match outcome {
             Outcome::Answered { value, response } => {
                 let mut decision = match value.status {

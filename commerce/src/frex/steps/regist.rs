@@ -15,7 +15,8 @@ use crate::frex::alert::{self, Alert, AlertKind};
 use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::key::{RequestKey, RequestType};
-use crate::frex::model::{Order, Pair, Request, StateInfo};
+use crate::frex::model::{Order, Pair, Request, ResultState, StateInfo, StrState};
+use crate::frex::settings::{BillingTrigger, WorkerSettings};
 use crate::frex::tables;
 use crate::frex::worker::Run;
 use crate::store::Tx;
@@ -23,34 +24,56 @@ use crate::store::Tx;
 /// Place of a page: what was placed after this comes next.
 pub type Cursor = (i64, String);
 
+/// How a select walks: the tables, and the columns that give the order and the cursor. What it adds to the terms of the branch
+/// follows from them; it is said once more because an index with a condition is used only by a statement that says the same.
+struct Walk {
+    from: &'static str,
+    by: &'static str,
+}
+
+/// On SQLite a CROSS JOIN keeps the order of the tables: each select walks the partial index made for it (`0050_frex_pace.sql`).
+fn walk(branch: &Branch, trigger: BillingTrigger) -> Walk {
+    let has = |wanted: fn(&Term) -> bool| branch.when.iter().any(wanted);
+    if has(|term| matches!(term, Term::NoState)) {
+        return Walk {
+            from: "frex_order o WHERE",
+            by: "o.created_at, o.order_no",
+        };
+    }
+    if has(|term| matches!(term, Term::BillingDue)) {
+        return match trigger {
+            BillingTrigger::Authorized => Walk {
+                from: "frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no AND",
+                by: "s.authorized_at, s.order_no",
+            },
+            BillingTrigger::OrderEnd => Walk {
+                from: "frex_order o CROSS JOIN frex_state_info s WHERE s.order_no = o.order_no AND",
+                by: "o.order_end_at, o.order_no",
+            },
+        };
+    }
+    let from = if has(|term| matches!(term, Term::Order(StrState::Del))) {
+        "frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no AND s.order_state = 'DEL' \
+         AND s.result_state <> 'CANCEL' AND"
+    } else if has(|term| matches!(term, Term::Result(ResultState::Complete))) {
+        "frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no AND"
+    } else {
+        "frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no AND s.result_state NOT IN ('COMPLETE', 'CANCEL') AND"
+    };
+    Walk {
+        from,
+        by: "s.created_at, s.order_no",
+    }
+}
+
 /// The SQL that selects a page of a branch: `$1` now, `$2` and `$3` the cursor, `$4` the number of rows.
 #[must_use]
-pub fn select_sql(branch: &Branch, run: &Run<'_>) -> String {
-    let terms: Vec<String> = branch
-        .when
-        .iter()
-        .map(|term| term.sql(run.settings()))
-        .collect();
+pub fn select_sql(branch: &Branch, settings: &WorkerSettings) -> String {
+    let terms: Vec<String> = branch.when.iter().map(|term| term.sql(settings)).collect();
     let terms = terms.join(" AND ");
-    let begins = branch.when.iter().any(|term| matches!(term, Term::NoState));
-    let cancelled = branch
-        .when
-        .iter()
-        .any(|term| matches!(term, Term::Order(crate::frex::model::StrState::Del)));
-    // On SQLite a CROSS JOIN keeps the order of the tables: each select walks the partial index made for it.
-    let (from, by) = match (begins, cancelled) {
-        (true, _) => ("frex_order o WHERE", "o.created_at, o.order_no"),
-        (false, true) => (
-            "frex_order o CROSS JOIN frex_state_info s WHERE s.order_no = o.order_no AND",
-            "o.created_at, o.order_no",
-        ),
-        (false, false) => (
-            "frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no AND s.result_state <> 'CANCEL' AND",
-            "s.created_at, s.order_no",
-        ),
-    };
+    let Walk { from, by } = walk(branch, settings.billing_trigger);
     format!(
-        "SELECT o.created_at, o.order_no FROM {from} CAST($1 AS BIGINT) >= 0 AND {terms} AND ({by}) > ($2, $3) ORDER BY {by} LIMIT $4"
+        "SELECT {by} FROM {from} CAST($1 AS BIGINT) >= 0 AND {terms} AND ({by}) > ($2, $3) ORDER BY {by} LIMIT $4"
     )
 }
 
@@ -63,7 +86,7 @@ pub async fn page(
     branch: &Branch,
     after: &Cursor,
 ) -> Result<Vec<Cursor>, FrexError> {
-    let sql = select_sql(branch, run);
+    let sql = select_sql(branch, run.settings());
     let rows = sqlx::query_as(AssertSqlSafe(sql))
         .bind(run.now())
         .bind(after.0)
@@ -237,6 +260,7 @@ impl Intent<'_> {
         );
         if let Some(reg) = of {
             request.accept_no.clone_from(&reg.accept_no);
+            request.accept_key.clone_from(&reg.accept_key);
         }
         request
     }

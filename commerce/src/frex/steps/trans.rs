@@ -31,10 +31,12 @@ use crate::frex::worker::Run;
 /// The step cannot go on.
 pub async fn trans(run: &Run<'_>, step: &Step, report: &mut StepReport) -> Result<(), FrexError> {
     let mut after: Cursor = (-1, String::new());
+    // What becomes due during the step waits for the next run: the walk has an end.
+    let until = run.now();
     while !run.stopped() && !run.slice_over(report) {
-        let page = due(run, step.kind, &after).await?;
+        let page = due(run, step.kind, until, &after).await?;
         let Some(last) = page.last() else { break };
-        after = (last.created_at, last.key.to_string());
+        after = (last.next_attempt_at, last.key.to_string());
         let full = page.len() >= usize::try_from(run.settings().page_rows).unwrap_or(usize::MAX);
         let go_on = if step.kind.is_mutation() {
             mutations(run, step, page, report).await?
@@ -48,15 +50,20 @@ pub async fn trans(run: &Run<'_>, step: &Step, report: &mut StepReport) -> Resul
     Ok(())
 }
 
-async fn due(run: &Run<'_>, kind: RequestType, after: &Cursor) -> Result<Vec<Request>, FrexError> {
+async fn due(
+    run: &Run<'_>,
+    kind: RequestType,
+    until: i64,
+    after: &Cursor,
+) -> Result<Vec<Request>, FrexError> {
     let sql = format!(
         "SELECT {} FROM frex_request r WHERE r.type = $1 AND r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') AND r.state <> 'SENDING' \
-         AND r.next_attempt_at <= $2 AND (r.created_at, r.request_key) > ($3, $4) ORDER BY r.created_at, r.request_key LIMIT $5",
+         AND r.next_attempt_at <= $2 AND (r.next_attempt_at, r.request_key) > ($3, $4) ORDER BY r.next_attempt_at, r.request_key LIMIT $5",
         Request::COLUMNS
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(kind.as_str())
-        .bind(run.now())
+        .bind(until)
         .bind(after.0)
         .bind(after.1.as_str())
         .bind(i64::from(run.settings().page_rows))
@@ -371,7 +378,11 @@ fn question(step: &Step, row: &Request, np: &str) -> Result<Question, FrexError>
     };
     Ok(match step.of {
         Some(of) => Question::Result(ResultQuery {
-            request_key: RequestKey::new(&row.key.order_no, of, row.key.seq),
+            // The agency knows an acceptance by the key of the request that it accepted.
+            request_key: row
+                .accept_key
+                .parse()
+                .unwrap_or_else(|_| RequestKey::new(&row.key.order_no, of, row.key.seq)),
             request_type: of,
             accept_no: AcceptNo::parse(&row.accept_no)
                 .ok_or_else(|| missing("the acceptance number"))?,

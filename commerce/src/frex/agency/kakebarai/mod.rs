@@ -12,6 +12,7 @@ mod shelf;
 mod wire;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -24,7 +25,7 @@ use super::items::{
 };
 use super::limits::LimitError;
 use super::settings::{AgencySettings, SettingsError};
-use super::transport::{Exchange, Transport};
+use super::transport::{Exchange, Transport, rest_of, too_late};
 use super::{Agency, Answer, Call, CallError, CallObserver, Outcome, Refusal};
 use crate::frex::key::{RequestKey, RequestType};
 use crate::secret::Secret;
@@ -40,6 +41,8 @@ pub const CODE_NOT_KEPT: &str = "LOCAL_NOT_KEPT";
 pub struct KakebaraiAdapter {
     transport: Transport,
     shelf: Arc<dyn Shelf>,
+    /// Longest time from the first to the last call of a batch.
+    timeout: Duration,
 }
 
 impl KakebaraiAdapter {
@@ -54,7 +57,11 @@ impl KakebaraiAdapter {
         observer: Arc<dyn CallObserver>,
     ) -> Result<Self, SettingsError> {
         let transport = Transport::new(settings, passwords, observer)?;
-        Ok(Self { transport, shelf })
+        Ok(Self {
+            transport,
+            shelf,
+            timeout: Duration::from_millis(settings.timeout_ms),
+        })
     }
 
     /// Registers the items of one buyer.
@@ -108,10 +115,12 @@ impl KakebaraiAdapter {
             }
             Outcome::AlreadyDone {
                 accept_no,
+                accept_key,
                 codes,
                 response,
             } => Outcome::AlreadyDone {
                 accept_no,
+                accept_key,
                 codes,
                 response,
             },
@@ -137,6 +146,7 @@ impl KakebaraiAdapter {
                 } => match self.shelf.put(&entry).await {
                     Ok(()) => Outcome::AlreadyDone {
                         accept_no: Some(entry.accept_no),
+                        accept_key: None,
                         codes,
                         response,
                     },
@@ -170,6 +180,8 @@ impl Agency for KakebaraiAdapter {
         buyers.dedup();
         let mut outcomes: Vec<Option<Outcome<Acceptance>>> = items.iter().map(|_| None).collect();
         let mut violations = Vec::new();
+        let began = Instant::now();
+        let mut ended: Option<CallError> = None;
         for buyer in buyers {
             let of_buyer = |item: &&Registration| item.buyer.np_buyer_id == buyer;
             let part: Vec<_> = items.iter().filter(of_buyer).cloned().collect();
@@ -178,8 +190,16 @@ impl Agency for KakebaraiAdapter {
                     field: "buyer.npBuyerId",
                 };
                 Answer::failed(part.len(), &CallError::OverLimit { problem })
+            } else if let Some(error) = &ended {
+                Answer::failed(part.len(), error)
+            } else if began.elapsed() > self.timeout {
+                // The quiet time is reckoned from the mark, which all of them have had since before the first call.
+                Answer::failed(part.len(), &too_late())
             } else {
-                self.register_for(&part).await
+                let answer = self.register_for(&part).await;
+                // After a call without an answer the next one would wait in vain too.
+                ended = answer.outcomes.iter().find_map(ends_the_rest);
+                answer
             };
             violations.extend(answer.violations);
             let slots = items.iter().zip(&mut outcomes);
@@ -294,6 +314,7 @@ impl Agency for KakebaraiAdapter {
                     value: Lookup::Found(Found {
                         by: FoundBy::RequestKey,
                         accept_no: kept.accept_no,
+                        accept_key: None,
                         np_transaction_id: Some(kept.np_transaction_id),
                         billed_amount: Some(kept.billed_amount),
                     }),
@@ -316,6 +337,15 @@ pub fn accept_no(key: &RequestKey) -> AcceptNo {
     let text = format!("L{}", hex::encode(&digest[..10]));
     // A letter and 20 hexadecimal digits.
     AcceptNo::parse(&text).expect("a local acceptance number has the form of one")
+}
+
+/// What becomes of the calls after one with this outcome, if they are not to be made.
+fn ends_the_rest(outcome: &Outcome<Acceptance>) -> Option<CallError> {
+    match outcome {
+        Outcome::Failed(CallError::OverLimit { .. } | CallError::Unavailable { .. }) => None,
+        Outcome::Failed(error) => Some(rest_of(error)),
+        _ => None,
+    }
 }
 
 /// What is kept of a cancel or a bill.

@@ -54,6 +54,7 @@ pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]
         None => ("", ""),
     };
     let unknown = state == RequestState::Unknown;
+    let refused = state == RequestState::Error && request["unclear"] == false && kind.is_mutation();
     let id = key.replace(':', "-");
     let accept_id = format!("accept-{id}");
     let accept = Input {
@@ -74,7 +75,7 @@ pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]
                 (hidden(CSRF_FIELD, &operator.csrf))
                 (hidden("request", key))
                 (choice(&id, fitting.iter().map(|action| {
-                    let second = if action.needs_second(kind) { " (needs a second operator)" } else { "" };
+                    let second = if action.needs_second(kind, refused) { " (needs a second operator)" } else { "" };
                     (action.as_str(), format!("{}{second}", words::request_action(*action)))
                 }), wanted))
                 @if fitting.contains(&RequestAction::ConfirmAccepted) { (accept.html()) }

@@ -46,7 +46,7 @@ type Source = (
 
 const SOURCES: &[Source] = &[
     (
-        "SELECT type, state, accept_no, attempt_count, last_error, created_at, sent_at, done_at FROM frex_request \
+        "SELECT type, state, accept_no, attempt_count, unclear, faults, last_error, created_at, sent_at, done_at FROM frex_request \
          WHERE order_no = $1 ORDER BY id LIMIT $2",
         requests,
     ),
@@ -141,7 +141,10 @@ fn requests(row: &AnyRow) -> Result<Vec<Moment>, sqlx::Error> {
     let (kind, state): (String, String) = (row.try_get("type")?, row.try_get("state")?);
     let name = words::request(&kind);
     let known = RequestType::from_name(&kind).zip(RequestState::from_word(&state));
-    let now = known.map_or("ended", |(kind, state)| label(kind, state));
+    let (unclear, faults): (i64, i64) = (row.try_get("unclear")?, row.try_get("faults")?);
+    let now = known.map_or("ended", |(kind, state)| {
+        label(kind, state, unclear != 0, faults)
+    });
     let (accept_no, error): (String, String) =
         (row.try_get("accept_no")?, row.try_get("last_error")?);
     let sends: i64 = row.try_get("attempt_count")?;

@@ -66,6 +66,8 @@ fn run_html(run: &Value) -> Markup {
     let at = |name: &str| run[name].as_str().map(|time| time_tag(time, Zone::Jst));
     let (tone, state) = match word("state") {
         "DONE" => (Tone::Good, "done"),
+        "PART" => (Tone::Calm, "done, some steps only"),
+        "STOPPED" => (Tone::Bad, "stopped: the agency rejects our credentials"),
         "FAILED" => (Tone::Bad, "a step failed"),
         "RUNNING" => (Tone::Busy, "under way"),
         _ => (Tone::Bad, "never said that it ended"),
