@@ -336,7 +336,7 @@ fn config(plan: &Plan<'_>) -> String {
          [http]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"\n\n\
          # The load comes from one address with one key.\n\
          [http.limits]\naddress_rate = 100000\naddress_burst = 100000\nkey_rate = 100000\nkey_burst = 100000\n\n\
-         [callback]\nrate = 100000\nburst = 100000\n\n\
+         [callback]\nrate = 100000\nburst = 100000\naddress_rate = 100000\naddress_burst = 100000\n\n\
          [[merchant]]\nid = \"{MERCHANT}\"\n\n\
          [flow]\nread_token_key = \"file:read_token_key\"\n{flow}\n\
          [atom]\nenv = \"sim\"\nmerch_id = \"317157\"\npassword = \"file:atom_password\"\n\

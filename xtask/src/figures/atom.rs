@@ -206,6 +206,7 @@ fn backlog(programs: &Programs, store: Store, load: &Load) -> Result<Value, Fail
         "900",
     ];
     let report = stage.load(programs, "drain", &drain)?;
+    println!("   the backlog: {report}");
     stage.close(programs)?;
     Ok(report)
 }
