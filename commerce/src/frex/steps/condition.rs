@@ -63,14 +63,15 @@ const LATER: &str = "NOT EXISTS (SELECT 1 FROM frex_request n WHERE n.order_no =
 
 impl Term {
     /// The term in SQL over the tables `o` (order) and `s` (state); `$1` is now. Where the state has a copy of a fact for the sake
-    /// of an index, the term asks the copy.
+    /// of an index, the term asks the copy. Requests are counted, not joined by EXISTS: PostgreSQL would begin the join with all
+    /// requests of a type where it believes that there are few.
     #[must_use]
     pub fn sql(self, settings: &WorkerSettings) -> String {
         match self {
             Self::Order(state) => format!("o.str_state = '{state}'"),
             Self::FrexOrder => format!("o.str_pay_type = '{PAY_TYPE}' AND o.str_money_input = '{}'", MoneyInput::SbPayment),
             Self::NoState => "o.has_state = 0".into(),
-            Self::BuyerValid => "NOT EXISTS (SELECT 1 FROM frex_user_info u WHERE u.order_no = o.order_no AND u.valid = 0)".into(),
+            Self::BuyerValid => "(SELECT COUNT(*) FROM frex_user_info u WHERE u.order_no = o.order_no AND u.valid = 0) = 0".into(),
             Self::Reg(state) => format!("s.reg_state = '{state}'"),
             Self::Result(state) => format!("s.result_state = '{state}'"),
             Self::Authorize(states) => one_of("s.authorize_state", states.iter().map(|state| state.as_str())),
@@ -93,11 +94,11 @@ impl Term {
                 }
             }
             Self::Accepted(reg, result) => format!(
-                "s.outcome_open = 0 AND EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{reg}' AND r.state = 'COMPLETE' AND {LATER} \
-                 AND NOT EXISTS (SELECT 1 FROM frex_request p WHERE p.order_no = r.order_no AND p.type = '{result}' AND p.seq = r.seq))"
+                "s.outcome_open = 0 AND (SELECT COUNT(*) FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{reg}' AND r.state = 'COMPLETE' AND {LATER} \
+                 AND NOT EXISTS (SELECT 1 FROM frex_request p WHERE p.order_no = r.order_no AND p.type = '{result}' AND p.seq = r.seq)) > 0"
             ),
             Self::NotUnclear(kind) => format!(
-                "NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{kind}' AND r.unclear = 1 AND {LATER})"
+                "(SELECT COUNT(*) FROM frex_request r WHERE r.order_no = s.order_no AND r.type = '{kind}' AND r.unclear = 1 AND {LATER}) = 0"
             ),
             Self::NoOpenRound => "s.screening_open = 0".into(),
         }
