@@ -47,7 +47,7 @@ impl Setup {
             manners: Manners {
                 lookup: seed % 7 != 3,
                 lookup_refused: seed % 7 == 5,
-                names_earlier: seed % 2 == 0,
+                names_earlier: seed.is_multiple_of(2),
                 ..Manners::rough(repeat)
             },
             people: true,
