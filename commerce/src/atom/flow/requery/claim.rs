@@ -41,16 +41,19 @@ impl Flow {
         let open = self.due(&mut tx, OPEN, now_ms, limit).await?;
         let settled = self.due(&mut tx, SETTLED, now_ms, limit).await?;
         let chosen = self.pace(|pace, _| choose(open, settled, limit, &mut pace.turn));
-        for id in &chosen {
-            sqlx::query(
-                "UPDATE payment_attempts SET lease_owner = $1, lease_until = $2 WHERE id = $3",
-            )
-            .bind(&*self.process)
-            .bind(now_ms + self.lease_ms(limit))
-            .bind(id)
-            .execute(tx.conn())
-            .await
-            .map_err(StoreError::from)?;
+        if !chosen.is_empty() {
+            let places: Vec<String> = (3..3 + chosen.len()).map(|at| format!("${at}")).collect();
+            let update = format!(
+                "UPDATE payment_attempts SET lease_owner = $1, lease_until = $2 WHERE id IN ({})",
+                places.join(", ")
+            );
+            let mut update = sqlx::query(sqlx::AssertSqlSafe(update))
+                .bind(&*self.process)
+                .bind(now_ms + self.lease_ms(limit));
+            for id in &chosen {
+                update = update.bind(id);
+            }
+            update.execute(tx.conn()).await.map_err(StoreError::from)?;
         }
         self.points.reach("requery.claimed").await;
         tx.commit().await?;
