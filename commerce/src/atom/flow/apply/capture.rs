@@ -93,23 +93,11 @@ impl Flow {
         kind: Kind,
     ) -> Result<(), FlowError> {
         let atom_txn_id = attempt.atom_txn_id.as_deref().unwrap_or("");
-        let raised = super::NewIssue {
-            kind,
-            order_id: Some(&order.id),
-            attempt_id: Some(&attempt.id),
-            refund_id: None,
-            about: atom_txn_id,
-            detail: json!({
-                "atom_txn_id": atom_txn_id, "amount": attempt.amount, "order_status": order.status.as_str(),
-            }),
-        };
-        if super::issues::open(tx, self.clock.now_ms(), &raised)
-            .await?
-            .is_new()
-        {
-            self.count_surplus(kind);
-        }
-        Ok(())
+        let detail = json!({
+            "atom_txn_id": atom_txn_id, "amount": attempt.amount, "order_status": order.status.as_str(),
+        });
+        self.raise_surplus(tx, (order, attempt), kind, atom_txn_id, detail)
+            .await
     }
 
     /// A further capture under an attempt that has one.
@@ -120,17 +108,31 @@ impl Flow {
         attempt: &AttemptRow,
         atom_txn_id: &str,
     ) -> Result<(), FlowError> {
+        let detail = json!({
+            "atom_txn_id": atom_txn_id, "first_atom_txn_id": attempt.atom_txn_id,
+            "amount": attempt.amount,
+        });
         let kind = Kind::DuplicateCapture;
+        self.raise_surplus(tx, (order, attempt), kind, atom_txn_id, detail)
+            .await
+    }
+
+    /// Raises an issue about a capture that is too much, and counts it if it is new.
+    async fn raise_surplus(
+        &self,
+        tx: &mut Tx,
+        (order, attempt): (&OrderRow, &AttemptRow),
+        kind: Kind,
+        atom_txn_id: &str,
+        detail: serde_json::Value,
+    ) -> Result<(), FlowError> {
         let raised = super::NewIssue {
             kind,
             order_id: Some(&order.id),
             attempt_id: Some(&attempt.id),
             refund_id: None,
             about: atom_txn_id,
-            detail: json!({
-                "atom_txn_id": atom_txn_id, "first_atom_txn_id": attempt.atom_txn_id,
-                "amount": attempt.amount,
-            }),
+            detail,
         };
         if super::issues::open(tx, self.clock.now_ms(), &raised)
             .await?
