@@ -115,24 +115,21 @@ impl Keeper {
         };
         let mut plan = Plan::new(ground, &config, recovered)?;
         plan.publish()?;
+        let first = plan.ground().ready.take();
         let shard = plan.ground().store.shard();
         let thread = std::thread::Builder::new().name(format!("keeper-{shard}"));
         let thread = thread.spawn(move || run(plan, indexer, &inbox, &outbox, &wake));
-        let mut keeper = Keeper {
+        Ok(Keeper {
             orders: Some(orders),
             news,
             thread: Some(thread.map_err(|error| StoreError::Thread {
                 errno: crate::driver::Errno::of(&error),
             })?),
-            ready: None,
+            ready: first,
             space: Space::Ok,
             error: None,
             lost: false,
-        };
-        if let Ok(first) = keeper.news.recv() {
-            keeper.hear(first);
-        }
-        Ok(keeper)
+        })
     }
 
     /// The next segment, if it is ready; the one after it is prepared at once.
@@ -225,14 +222,14 @@ fn run(
     };
     let (mut told, mut failing) = (None, false);
     loop {
-        if let Some(ready) = plan.ground().ready.take() {
-            tell(News::Ready(ready));
-        }
         let step = plan.step();
         let space = plan.space();
         if told != Some(space) {
             told = Some(space);
             tell(News::Space(space));
+        }
+        if let Some(ready) = plan.ground().ready.take() {
+            tell(News::Ready(ready));
         }
         let more = match step {
             Ok(more) => {

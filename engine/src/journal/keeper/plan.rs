@@ -95,16 +95,19 @@ impl<G: Ground> Plan<G> {
         Ok(())
     }
 
-    /// Does one thing; false if there is nothing to do or to be done about it now.
+    /// Does one thing; false if there is nothing to do or to be done about it now. Spares that are wanted are made
+    /// before one is handed over: a full disk is known while spares are left.
     pub(super) fn step(&mut self) -> Result<bool, StoreError> {
-        if self.ready.is_none() && !self.spares.is_empty() {
-            self.publish()?;
-            return Ok(true);
+        let made = if self.spares.len() < self.spares_wanted {
+            self.make_spare()
+        } else {
+            Ok(false)
+        };
+        if matches!(made, Ok(true)) || self.ready.is_some() || self.spares.is_empty() {
+            return made;
         }
-        if self.spares.len() < self.spares_wanted {
-            return self.make_spare();
-        }
-        Ok(false)
+        self.publish()?;
+        made.map(|_| true)
     }
 
     /// One spare more: of an old segment if one may be recycled, else a new file.
@@ -192,6 +195,87 @@ impl<G: Ground> Plan<G> {
             0 => Space::Full,
             left if left < self.reserve => Space::Low,
             _ => Space::Ok,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::journal::recover::recover;
+    use crate::journal::store::mem::MemStore;
+
+    const WANTED: u32 = 3;
+
+    /// A disk that takes so many files and keeps every segment.
+    struct SmallDisk(usize);
+
+    impl Ground for SmallDisk {
+        fn spares(&mut self) -> Result<Vec<u64>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn create(&mut self, _: u64) -> Result<(), StoreError> {
+            self.0 = self.0.checked_sub(1).ok_or(StoreError::KeeperGone)?;
+            Ok(())
+        }
+
+        fn recycle(&mut self, _: u64, _: u64) -> Result<bool, StoreError> {
+            unreachable!("every segment is kept")
+        }
+
+        fn publish(&mut self, _: u64, _: u64) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn past_retention(&mut self, _: u64) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+    }
+
+    proptest! {
+        /// However fast a shard takes its segments, it is told that the disk is full before it gets the last of the
+        /// spares, and gets every one of them in the end.
+        #[test]
+        fn a_full_disk_is_told_before_the_spares_are_used(
+            files in 1_usize..20,
+            steps in prop::collection::vec(1_usize..4, 100),
+        ) {
+            let config = KeeperConfig {
+                segment_bytes: 1 << 20,
+                segments_min: WANTED,
+                segments_max: 1000,
+                retention: Duration::from_secs(1),
+                reserve_percent: 10,
+                direct: false,
+                dsync: false,
+            };
+            let new = recover(&mut MemStore::default(), 0, &mut |_, _, _| {}).expect("there is nothing");
+            let mut plan = Plan::new(SmallDisk(files), &config, &new).expect("there is nothing");
+            plan.publish().expect("one file fits");
+            let (mut taken, mut low_at) = (0, None);
+            for steps in steps {
+                for _ in 0..steps {
+                    let refused = plan.step().is_err();
+                    prop_assert_eq!(refused && plan.space() == Space::Ok, false);
+                }
+                if plan.space() != Space::Ok {
+                    low_at = low_at.or(Some(taken));
+                }
+                if plan.ready.is_some() {
+                    plan.taken();
+                    taken += 1;
+                }
+            }
+            prop_assert_eq!(taken, files);
+            prop_assert_eq!(plan.space(), Space::Full);
+            let left = files - low_at.expect("it was told");
+            // The first file is in use from the start.
+            prop_assert!(left >= (WANTED as usize - 1).min(files - 1), "{left} of {files} left");
         }
     }
 }
