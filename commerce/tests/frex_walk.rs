@@ -321,6 +321,12 @@ const ROWS: &[Row] = &[
     Row { no: 19, before: &[Run("OrderReg"), Run("OrderResult"), Run("AuthorizeResult"), Agency(Mute), Run("BillingReg"), Minutes(25 * 60), Run("BillingReg")], from: Some(UNBILLABLE),
           event: &[Act::Request("BILLING_REG:0", RequestAction::RetryLookup)], to: BILLING, alert: None,
           also: |_, requests| state_of(requests, "BILLING_REG:0") == Some(RequestState::Unknown) },
+    Row { no: 20, before: &[Run("OrderReg"), Run("OrderResult"), Run("AuthorizeResult"), Run("BillingReg"), Run("BillingResult"), Pay, Cancel, Run("DeleteReg"), Run("DeleteResult")], from: Some(BILLED),
+          event: &[Act::Order(OrderAction::CloseCancel)], to: with(S::Cancel, BILLED), alert: None,
+          also: |pair, _| closed(pair, CloseReason::SettledOutside) },
+    Row { no: 20, before: &[Agency(Holds), Run("OrderReg"), Run("OrderResult"), Run("AuthorizeResult"), Cancel, Agency(Away), Run("DeleteReg"), Agency(Refuses), Minutes(5), Run("DeleteReg")], from: Some(HELD),
+          event: &[Act::Order(OrderAction::CloseCancel)], to: with(S::Cancel, HELD), alert: None,
+          also: |pair, requests| closed(pair, CloseReason::SettledOutside) && state_of(requests, "AUTHORIZE_RESULT:0") != Some(RequestState::Standby) },
 ];
 
 async fn new_world(store: Store) -> World {

@@ -209,7 +209,7 @@ pub async fn resolve_requests(
     by: &str,
     now: i64,
 ) -> Result<u64, sqlx::Error> {
-    let places: Vec<String> = (5..5 + keys.len()).map(|at| format!("${at}")).collect();
+    let places: Vec<String> = (3..3 + keys.len()).map(|at| format!("${at}")).collect();
     let of_these = format!("AND a.request_key IN ({})", places.join(", "));
     resolve_those(conn, kind, order_no, &of_these, keys, (by, now)).await
 }
@@ -222,33 +222,26 @@ async fn resolve_those(
     keys: &[String],
     (by, now): (&str, i64),
 ) -> Result<u64, sqlx::Error> {
-    let open = format!("a.kind = $3 AND a.order_no = $4 AND a.resolved_at = 0 {of_these}");
-    let mut statements = vec![format!(
-        "UPDATE frex_alert AS a SET resolved_at = CAST($1 AS BIGINT), resolved_by = CAST($2 AS TEXT) WHERE {open}"
-    )];
+    let open = format!("a.kind = $1 AND a.order_no = $2 AND a.resolved_at = 0 {of_these}");
+    let mut named = vec![kind.as_str(), order_no];
+    named.extend(keys.iter().map(String::as_str));
     if kind.is_overdue() {
         // What was told and still waits after this is told again.
-        statements.insert(
-            0,
-            format!(
-                "UPDATE frex_request SET overdue_told = 0 WHERE CAST($1 AS BIGINT) >= 0 AND CAST($2 AS TEXT) >= '' \
-                 AND request_key IN (SELECT a.request_key FROM frex_alert a WHERE {open})"
-            ),
+        let sql = format!(
+            "UPDATE frex_request SET overdue_told = 0 WHERE request_key IN (SELECT a.request_key FROM frex_alert a WHERE {open})"
         );
+        let query = sqlx::query(AssertSqlSafe(sql));
+        let query = named.iter().fold(query, |query, name| query.bind(*name));
+        query.execute(&mut *conn).await?;
     }
-    let mut changed = 0;
-    for sql in statements {
-        let mut query = sqlx::query(AssertSqlSafe(sql))
-            .bind(now)
-            .bind(by)
-            .bind(kind.as_str())
-            .bind(order_no);
-        for key in keys {
-            query = query.bind(key.as_str());
-        }
-        changed = query.execute(&mut *conn).await?.rows_affected();
-    }
-    Ok(changed)
+    let (at, who) = (named.len() + 1, named.len() + 2);
+    let sql = format!(
+        "UPDATE frex_alert AS a SET resolved_at = ${at}, resolved_by = ${who} WHERE {open}"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql));
+    let query = named.iter().fold(query, |query, name| query.bind(*name));
+    let done = query.bind(now).bind(by).execute(&mut *conn).await?;
+    Ok(done.rows_affected())
 }
 
 /// Resolves one open alert by its id. Says whether there was one.
@@ -261,13 +254,20 @@ pub async fn resolve_one(
     by: &str,
     now: i64,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query(
-        "UPDATE frex_request SET overdue_told = 0 WHERE request_key IN (SELECT a.request_key FROM frex_alert a WHERE a.id = $1 \
-         AND a.resolved_at = 0 AND a.kind IN ('standby_overdue', 'result_overdue', 'delay_overdue'))",
-    )
-    .bind(id)
-    .execute(&mut *conn)
-    .await?;
+    let sql = "SELECT kind, request_key FROM frex_alert WHERE id = $1 AND resolved_at = 0";
+    let found: Option<(String, String)> = sqlx::query_as(sql)
+        .bind(id)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some((kind, request_key)) = found else {
+        return Ok(false);
+    };
+    if AlertKind::from_word(&kind).is_some_and(AlertKind::is_overdue) {
+        sqlx::query("UPDATE frex_request SET overdue_told = 0 WHERE request_key = $1")
+            .bind(request_key)
+            .execute(&mut *conn)
+            .await?;
+    }
     let done = sqlx::query("UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE id = $3 AND resolved_at = 0")
         .bind(now)
         .bind(by)

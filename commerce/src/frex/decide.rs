@@ -14,13 +14,13 @@ use super::model::{
 use super::shop::{Shop, ShopError};
 use super::steps::effect::{self, Facts};
 use super::steps::payload;
-use super::steps::table::step_of;
+use super::steps::table::{self, step_of};
 use super::tables;
 use crate::id;
 use crate::store::Tx;
 
 words! {
-    /// A decision about a request.
+    /// A decision about a request; the most careful one first, as pages offer them.
     RequestAction {
         /// Ask the agency again what became of it.
         RetryLookup = "retry_lookup",
@@ -76,6 +76,8 @@ words! {
         AcceptAgencyAmount = "accept_agency_amount",
         /// Ask again for the cancel that the agency refused.
         ClearDeleteRejected = "clear_delete_rejected",
+        /// The cancel that the agency refused is settled outside: the order ends.
+        CloseCancel = "close_cancel",
     }
 }
 
@@ -112,6 +114,10 @@ impl OrderAction {
             Self::ClearDeleteRejected => (
                 quiet && info.delete_rejected,
                 "only a cancel that the agency refused is asked for again",
+            ),
+            Self::CloseCancel => (
+                quiet && info.delete_rejected && pair.order.state == StrState::Del,
+                "only an order whose cancel the agency refused is closed by hand",
             ),
         };
         fits.then_some(()).ok_or(why)
@@ -451,6 +457,23 @@ impl Shop {
             OrderAction::ClearDeleteRejected => {
                 after.delete_rejected = false;
                 &[AlertKind::CancelRefused]
+            }
+            OrderAction::CloseCancel => {
+                let mut ended = pair.clone();
+                let facts = Facts {
+                    now,
+                    ..Facts::default()
+                };
+                effect::apply(table::CANCEL_SETTLED, &mut ended, &facts);
+                after = ended.info.expect("it was there");
+                tables::drop_screening(tx.conn(), order_no, "", now).await?;
+                &[
+                    AlertKind::CancelRefused,
+                    AlertKind::UpdateRefused,
+                    AlertKind::BillingRefused,
+                    AlertKind::DelayOverdue,
+                    AlertKind::HoldNeedsData,
+                ]
             }
         };
         tables::save_state(tx.conn(), &info, &after).await?;

@@ -154,6 +154,8 @@ words! {
         BeforeSend = "BEFORE_SEND",
         /// Cancelled after the registration was refused.
         RegError = "REG_ERROR",
+        /// The agency refused the cancel, and an operator settled it outside.
+        SettledOutside = "SETTLED_OUTSIDE",
     }
 }
 

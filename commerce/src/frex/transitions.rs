@@ -85,6 +85,7 @@ pub const TRANSITIONS: &[Transition] = &[
     Transition { no: 17, event: "operator repeats the registration", reg: To(&[R::Error], R::Standby), result: Keep(&[S::Order]), authorize: UNSCREENED, billing: UNBILLED },
     Transition { no: 18, event: "operator allows billing again", reg: REGISTERED, result: Keep(&[S::Complete]), authorize: Keep(&[A::Complete]), billing: To(&[B::Error], B::None) },
     Transition { no: 19, event: "operator reopens an unclear billing", reg: REGISTERED, result: To(&[S::Complete], S::Billing), authorize: Keep(&[A::Complete]), billing: To(&[B::Error], B::Standby) },
+    Transition { no: 20, event: "operator closes a refused cancel", reg: REGISTERED, result: To(&[S::Complete], S::Cancel), authorize: ANY_AUTH, billing: UNBILLED_OR_QUIET },
 ];
 
 /// The row that leads from one state to another; none if there is no such row. A state that stays as it is needs none,

@@ -406,8 +406,10 @@ impl Picture {
             };
         };
         if info.result == ResultState::Cancel {
-            // A transaction that screening refused needs no cancel; every other closed order must not live at the agency.
-            return if live && info.close_reason != Some(CloseReason::FrexNg) {
+            // A transaction that screening refused needs no cancel, and one may be settled outside; every other closed order must
+            // not live at the agency.
+            let uncancelled = [CloseReason::FrexNg, CloseReason::SettledOutside].map(Some);
+            return if live && !uncancelled.contains(&info.close_reason) {
                 say("closed here, alive at the agency")
             } else {
                 None

@@ -160,6 +160,8 @@ const CANCEL_REFUSED: &[Set] = &[Set::DeleteRejected, Set::Result(S::Complete)];
 const BILLING_REFUSED: &[Set] = &[Set::Billing(B::Error), Set::Result(S::Complete)];
 /// An order whose cancel is done.
 pub const CANCEL_DONE: &[Set] = &[Set::Close(CloseReason::Customer), Set::DropScreening];
+/// An order whose cancel the agency refused, settled outside.
+pub const CANCEL_SETTLED: &[Set] = &[Set::Close(CloseReason::SettledOutside), Set::DropScreening];
 /// An order that screening refused: no cancel call, a refused transaction needs none.
 pub const SCREENING_REFUSED: &[Set] = &[
     Set::Authorize(A::Ng),

@@ -363,13 +363,14 @@ impl Case<'_> {
     fn at_rest(&mut self, state: &State) {
         let live = self.transactions.iter().any(|it| it.cancelled_ms.is_none());
         let cancelled = !self.transactions.is_empty() && !live;
-        let ng = state.close_reason == "FREX_NG";
+        // Neither is cancelled at the agency: it refused the buyer, or it refused the cancel and people settled it.
+        let uncancelled = ["FREX_NG", "SETTLED_OUTSIDE"].contains(&state.close_reason.as_str());
         match stage(self.order) {
             "refused" => {
                 let refused = self.transactions.iter().all(|it| it.authori_result == "20");
                 self.hold(refused, 9, "refused here, not by the agency");
             }
-            "cancelled" => self.hold(!live || ng, 5, "closed here, alive at the agency"),
+            "cancelled" => self.hold(!live || uncancelled, 5, "closed here, alive at the agency"),
             "cancel refused" => self.hold(self.alerted, 5, "cancel refused, and nobody was told"),
             "billed" => {
                 self.hold(!cancelled, 9, "billed here, cancelled at the agency");

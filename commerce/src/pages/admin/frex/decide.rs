@@ -14,23 +14,6 @@ use crate::pages::admin::proposal::proposal;
 use crate::pages::look::{Input, hidden, nothing};
 use crate::pages::session::{CSRF_FIELD, Operator};
 
-/// Every decision about a request, the most careful one first.
-const REQUEST_ACTIONS: &[RequestAction] = &[
-    RequestAction::RetryLookup,
-    RequestAction::ConfirmAccepted,
-    RequestAction::ConfirmNotReceived,
-    RequestAction::Close,
-];
-
-/// Every decision about an order.
-const ORDER_ACTIONS: &[OrderAction] = &[
-    OrderAction::RetryRegistration,
-    OrderAction::RetryBilling,
-    OrderAction::RevertAmount,
-    OrderAction::AcceptAgencyAmount,
-    OrderAction::ClearDeleteRejected,
-];
-
 /// The form about a request as `frex::view::request` shows it; nothing if there is nothing to decide.
 #[must_use]
 pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]) -> Markup {
@@ -39,7 +22,7 @@ pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]
     let Some((kind, state)) = known else {
         return nothing();
     };
-    let fitting: Vec<RequestAction> = REQUEST_ACTIONS
+    let fitting: Vec<RequestAction> = RequestAction::ALL
         .iter()
         .copied()
         .filter(|action| action.fits(kind, state))
@@ -89,7 +72,7 @@ pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]
 /// The form about an order; nothing if there is nothing to decide.
 #[must_use]
 pub fn about_order(operator: &Operator, pair: &Pair) -> Markup {
-    let fitting: Vec<OrderAction> = ORDER_ACTIONS
+    let fitting: Vec<OrderAction> = OrderAction::ALL
         .iter()
         .copied()
         .filter(|action| action.fits(pair).is_ok())

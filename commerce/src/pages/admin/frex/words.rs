@@ -191,6 +191,7 @@ pub const fn order_action(action: OrderAction) -> &'static str {
         OrderAction::RevertAmount => "Take the refused change of the amount back",
         OrderAction::AcceptAgencyAmount => "Take the amount that the agency confirmed",
         OrderAction::ClearDeleteRejected => "Ask for the cancel again",
+        OrderAction::CloseCancel => "Close the order: its cancel is settled outside",
     }
 }
 
