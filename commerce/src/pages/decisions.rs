@@ -10,7 +10,7 @@ use super::session::{Operator, Signed};
 use crate::atom::flow::{Caller, FlowError, Reply};
 
 impl Pages {
-    /// Refunds a part of an order and returns the state that the refund is in.
+    /// Refunds a part of an order and returns the state that the refund is in; `second_needed` if it waits for another operator.
     ///
     /// # Errors
     /// The code of the flow's refusal.
@@ -27,9 +27,12 @@ impl Pages {
             json!({"amount": amount, "currency": order.currency, "reason": reason}).to_string();
         let reply = self
             .flow
-            .refund(&who, &order.order_id, form.filled("key"), body.as_bytes())
+            .refund_by_operator(&who, &order.order_id, form.filled("key"), body.as_bytes())
             .await;
         match reply {
+            Ok(reply) if reply.body["result"] == "second_operator_needed" => {
+                Ok("second_needed".to_owned())
+            }
             Ok(reply) => Ok(reply.body["state"].as_str().unwrap_or_default().to_owned()),
             Err(FlowError::RefundQueued { .. }) => Ok("requested".to_owned()),
             Err(error) => Err(refused(error)),

@@ -95,17 +95,50 @@ async fn refunds(screen: Screen) {
         .await
         .expect("a value");
     assert_eq!(reason.as_deref(), Some("broken lid"));
+    let other = Browser::open(screen).await;
+    let colleague = stage.daemon.new_operator("colleague");
+    stage.log_in(&other, &colleague).await;
     browser.fill("#amount", "250.50").await;
     browser.click("[name=sure]").await;
     browser.press("Refund").await;
-    browser.sees("Atom has accepted the refund.").await;
-    browser.sees("₹749.50 can be refunded").await;
-    browser.look("admin-refund-part").await;
-    let view = stage.view(&id).await;
-    assert_eq!(view["refunded_amount"], 25_050, "{view}");
+    browser
+        .sees("It is sent when a second operator enters the same amount.")
+        .await;
+    browser.sees("somebody else must confirm it").await;
+    browser.look("admin-refund-noted").await;
     browser.click("[name=sure]").await;
     browser.press("Refund").await;
-    browser.sees("Atom has accepted the refund.").await;
+    browser.sees("A second operator must confirm it").await;
+    assert_eq!(stage.view(&id).await["refunded_amount"], 0);
+    other.go(&stage.at(&format!("/admin/orders/{id}"))).await;
+    other.sees("confirm it by choosing the same").await;
+    let amount = other
+        .find("#amount")
+        .await
+        .prop("value")
+        .await
+        .expect("a value");
+    assert_eq!(amount.as_deref(), Some("250.50"));
+    other.click("[name=sure]").await;
+    other.press("Refund").await;
+    other.sees("Atom has accepted the refund.").await;
+    other.sees("₹749.50 can be refunded").await;
+    other.look("admin-refund-part").await;
+    let view = stage.view(&id).await;
+    assert_eq!(view["refunded_amount"], 25_050, "{view}");
+    for (browser, said) in [
+        (
+            &other,
+            "It is sent when a second operator enters the same amount.",
+        ),
+        (&browser, "Atom has accepted the refund."),
+    ] {
+        browser.go(&stage.at(&format!("/admin/orders/{id}"))).await;
+        browser.click("[name=sure]").await;
+        browser.press("Refund").await;
+        browser.sees(said).await;
+    }
+    other.end().await;
     stage.becomes(&id, "/status", "refunded").await;
     browser.misses("can be refunded").await;
     browser.look("admin-order-refunded").await;

@@ -374,3 +374,65 @@ async fn a_denied_payment() {
         assert_eq!(told.len(), 3, "{}: {told:?}", test.name());
     }
 }
+
+/// An operator's refund needs another operator who wishes the same amount; a second click is the same wish, another amount a new
+/// one. Where one operator may decide it is made at once.
+#[tokio::test]
+async fn a_refund_by_operators() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, _) = world.paid("wished").await;
+        world.jobs().await;
+        let wish = async |name: &str, key: &str, amount: i64| {
+            let who = commerce::atom::flow::Caller {
+                merchant_id: "shop".to_owned(),
+                ..world.operator(name)
+            };
+            let body = json!({"amount": amount}).to_string();
+            let body = body.as_bytes();
+            let reply = world
+                .flow
+                .refund_by_operator(&who, &order_id, Some(key), body);
+            reply.await
+        };
+        for _ in 0..2 {
+            let noted = wish("op_a", "first", 500).await.expect("noted");
+            assert_eq!(noted.status, 202, "{}", test.name());
+            assert_eq!(noted.body["result"], "second_operator_needed");
+        }
+        let alone = wish("op_a", "again", 500).await;
+        assert_eq!(alone.expect_err("alone").code(), "second_operator_required");
+        let other = wish("op_b", "other", 400).await.expect("noted");
+        assert_eq!(other.body["result"], "second_operator_needed");
+        let late = wish("op_b", "late", 1_000_000).await;
+        assert_eq!(late.expect_err("too much").code(), "refund_exceeds_balance");
+        assert_eq!(world.count("refunds").await, 0, "{}", test.name());
+        for _ in 0..2 {
+            let made = wish("op_a", "second", 400).await.expect("made");
+            assert_eq!(
+                (made.status, &made.body["state"]),
+                (201, &json!("accepted"))
+            );
+        }
+        let paid = world.gateway.desk(|desk| desk.paid.clone());
+        assert_eq!(paid.len(), 1, "{}", test.name());
+        assert_eq!(paid[0].amount, 400);
+        let next = wish("op_b", "next", 400).await.expect("noted");
+        assert_eq!(
+            next.body["result"], "second_operator_needed",
+            "a wish is used once"
+        );
+        check_refunds(&world, test.name()).await;
+
+        let world = world.with_settings(&test, |settings| settings.require_second_operator = false);
+        let who = commerce::atom::flow::Caller {
+            merchant_id: "shop".to_owned(),
+            ..world.operator("op_a")
+        };
+        let body = json!({"amount": 100}).to_string();
+        let made = world
+            .flow
+            .refund_by_operator(&who, &order_id, Some("alone"), body.as_bytes());
+        assert_eq!(made.await.expect("made").status, 201, "{}", test.name());
+    }
+}

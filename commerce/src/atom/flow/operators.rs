@@ -13,7 +13,7 @@ use crate::store::{StoreError, Tx, one};
 /// What is decided about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
-    /// `issue` or `refund`.
+    /// `issue`, `refund` or `order`.
     pub(super) what: &'static str,
     pub(super) id: &'a str,
     pub(super) order_id: Option<&'a str>,
@@ -94,6 +94,7 @@ async fn proposal(
 ) -> Result<(Option<String>, Option<String>), StoreError> {
     let select = match subject.what {
         "issue" => "SELECT proposed_action, proposed_by FROM issues WHERE id = $1",
+        "order" => "SELECT proposed_action, proposed_by FROM orders WHERE id = $1",
         _ => "SELECT proposed_action, proposed_by FROM refunds WHERE id = $1",
     };
     let row = sqlx::query(select)
@@ -112,6 +113,10 @@ async fn propose(
         "issue" => (
             "issues",
             "UPDATE issues SET proposed_action = $1, proposed_by = $2 WHERE id = $3",
+        ),
+        "order" => (
+            "orders",
+            "UPDATE orders SET proposed_action = $1, proposed_by = $2 WHERE id = $3",
         ),
         _ => (
             "refunds",

@@ -119,7 +119,16 @@ pub(super) async fn show_order(
         Ok(records) => records,
         Err(error) => return failed(&error),
     };
-    let all = money_field(known.refundable_amount, &known.currency);
+    let wished = match records::wished_refund(store, order_id).await {
+        Ok(wished) => wished,
+        Err(error) => return failed(&error),
+    };
+    let wished = wished
+        .as_ref()
+        .map(|(amount, by)| (*amount, by.as_str()))
+        .filter(|(amount, _)| *amount <= known.refundable_amount);
+    let all = wished.map_or(known.refundable_amount, |(amount, _)| amount);
+    let all = money_field(all, &known.currency);
     let key = fresh_key();
     let offered = RefundForm {
         amount: &all,
@@ -135,6 +144,7 @@ pub(super) async fn show_order(
         done: said.done,
         problem: said.problem,
         refund: said.refund.unwrap_or(offered),
+        wished,
     };
     let title = format!("Order {}", known.merchant_order_ref);
     Page::new(title, operator.chrome("/admin/orders"), order(&page))

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::proposal::proposal;
 use super::records::{AttemptRecord, RefundRecord};
 use super::timeline::{Moment, timeline};
 use crate::pages::look::{
@@ -56,6 +57,11 @@ pub const DONE: &[(&str, Tone, &str)] = &[
         Tone::Busy,
         "Atom's answer did not arrive, so the refund may or may not have happened. It is being looked up; do not enter it again.",
     ),
+    (
+        "second_needed",
+        Tone::Busy,
+        "Your refund is noted. It is sent when a second operator enters the same amount.",
+    ),
 ];
 
 /// Everything the page shows.
@@ -77,6 +83,8 @@ pub struct OrderPage<'a> {
     pub problem: &'a str,
     /// What stands in the refund form.
     pub refund: RefundForm<'a>,
+    /// The refund that a first operator asked for, in minor units, and who it was.
+    pub wished: Option<(i64, &'a str)>,
 }
 
 /// The refund form as it was sent, or as it is offered.
@@ -282,9 +290,13 @@ fn refund_form(page: &OrderPage<'_>) -> Markup {
         optional: true,
         ..Input::default()
     };
+    let (wish, by) = page.wished.map_or_else(Default::default, |(amount, by)| {
+        (format!("Refund {}", money(amount, &order.currency)), by)
+    });
     html! {
         section.card {
             h2 { "Refund" }
+            (proposal(page.operator, &wish, by, &wish))
             form method="post" action=(format!("/admin/orders/{}/refund", order.order_id)) {
                 (hidden(CSRF_FIELD, &page.operator.csrf))
                 (hidden("key", form.key))

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::atom::flow::refunds::request::wished;
 use crate::store::{Store, StoreError};
 
 /// One payment attempt.
@@ -121,6 +122,21 @@ pub async fn refunds(store: &Store, order_id: &str) -> Result<Vec<RefundRecord>,
         })
     });
     records.collect()
+}
+
+/// The refund that a first operator asked for and a second one has to ask for as well: minor units, and the first one's key.
+pub async fn wished_refund(
+    store: &Store,
+    order_id: &str,
+) -> Result<Option<(i64, String)>, StoreError> {
+    let row = sqlx::query("SELECT proposed_action, proposed_by FROM orders WHERE id = $1")
+        .bind(order_id)
+        .fetch_optional(store.pool())
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let amount = wished(&words(&row, "proposed_action")?);
+    let by = words(&row, "proposed_by")?;
+    Ok(amount.map(|amount| (amount, by)))
 }
 
 /// A text column, empty for NULL.

@@ -5,6 +5,7 @@
 //! transaction is durable.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::balance;
 use super::lines::{self, Line, LineState};
@@ -12,6 +13,7 @@ use super::rows::{self, Origin, RefundRow};
 use super::state::RefundState;
 use super::submit::{Sending, Submission};
 use crate::atom::flow::idempotency::{Begin, REFUND_LIFE_MS, Use};
+use crate::atom::flow::operators::{self, Consent, Subject};
 use crate::atom::flow::state::OrderCause;
 use crate::atom::flow::{
     AttemptRow, Caller, Flow, FlowError, OrderRow, Reply, attempt, take_order,
@@ -54,6 +56,22 @@ pub struct AskLine {
     pub amount: i64,
 }
 
+/// Who asks, and so under which rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AskedBy {
+    Merchant,
+    Operator,
+}
+
+/// What a first operator's wish begins with; the amount in minor units follows.
+const WISH: &str = "refund ";
+
+/// The amount that a first operator wishes to refund, in minor units, of a stored wish.
+#[must_use]
+pub fn wished(action: &str) -> Option<i64> {
+    action.strip_prefix(WISH)?.parse().ok()
+}
+
 impl Flow {
     /// Asks for a refund of an order, once for each idempotency key.
     ///
@@ -71,15 +89,73 @@ impl Flow {
     ) -> Result<Reply, FlowError> {
         let route = format!("/v1/orders/{order_id}/refunds");
         let request = Use::new(&caller.merchant_id, route, key, body)?;
+        self.ask_for(caller, order_id, &request, body, AskedBy::Merchant)
+            .await
+    }
+
+    /// An operator asks for a refund of an order of the caller's merchant. Where operators decide by two, the first one's wish is
+    /// kept, 202 with `second_operator_needed`, and the refund is made when another one wishes the same amount.
+    ///
+    /// # Errors
+    /// As for [`Flow::refund`], or the same operator wished it before.
+    pub async fn refund_by_operator(
+        &self,
+        caller: &Caller,
+        order_id: &str,
+        key: Option<&str>,
+        body: &[u8],
+    ) -> Result<Reply, FlowError> {
+        // Not among the keys that the merchant uses.
+        let whose = format!("operator/{}", caller.actor);
+        let route = format!("/admin/orders/{order_id}/refund");
+        let request = Use::new(&whose, route, key, body)?;
+        self.ask_for(caller, order_id, &request, body, AskedBy::Operator)
+            .await
+    }
+
+    async fn ask_for(
+        &self,
+        caller: &Caller,
+        order_id: &str,
+        request: &Use<'_>,
+        body: &[u8],
+        by: AskedBy,
+    ) -> Result<Reply, FlowError> {
         let ask = RefundAsk::read(body)?;
         self.points.reach("refund.ask.begin").await;
-        let id = match self.store_refund(caller, order_id, &request, &ask).await? {
+        let id = match self
+            .store_refund(caller, order_id, request, &ask, by)
+            .await?
+        {
             Stored::Replay(reply) => return Ok(reply),
             Stored::Refund(id) => id,
         };
         self.points.reach("refund.ask.committed").await;
         let submission = self.submit(&id, Sending::First).await?;
-        self.refund_answer(&id, &request, &submission).await
+        self.refund_answer(&id, request, &submission).await
+    }
+
+    /// Whether an operator may have this refund made now; the answer to give if not.
+    async fn second_consents(
+        &self,
+        tx: &mut Tx,
+        order: &OrderRow,
+        amount: i64,
+        caller: &Caller,
+    ) -> Result<Option<Value>, FlowError> {
+        let subject = Subject {
+            what: "order",
+            id: &order.id,
+            order_id: Some(&order.id),
+        };
+        let wish = format!("{WISH}{amount}");
+        if self.consent(tx, subject, &wish, caller).await? == Consent::Proposed {
+            let mut body = operators::proposed_body(&wish, caller);
+            body["order_id"] = json!(order.id);
+            return Ok(Some(body));
+        }
+        operators::forget(tx, subject).await?;
+        Ok(None)
     }
 
     async fn store_refund(
@@ -88,6 +164,7 @@ impl Flow {
         order_id: &str,
         request: &Use<'_>,
         ask: &RefundAsk,
+        by: AskedBy,
     ) -> Result<Stored, FlowError> {
         let now_ms = self.clock.now_ms();
         let mut tx = self.store.begin().await?;
@@ -103,6 +180,15 @@ impl Flow {
         let ours = order.filter(|order| order.merchant_id == caller.merchant_id);
         let order = ours.ok_or_else(|| FlowError::no_order(order_id))?;
         let plan = self.plan(&mut tx, &order, ask, now_ms).await?;
+        if by == AskedBy::Operator
+            && let Some(body) = self
+                .second_consents(&mut tx, &order, plan.amount, caller)
+                .await?
+        {
+            request.finish(&mut tx, 202, &body).await?;
+            tx.commit().await?;
+            return Ok(Stored::Replay(Reply::new(202, body)));
+        }
         let attempt = &plan.attempt;
         let whole = self.captured(attempt);
         if !balance::reserve(
