@@ -441,3 +441,28 @@ async fn silent_connections_hold_nothing_up() {
     let log = daemon.log();
     assert!(log.contains("some work did not end within 3 s"), "{log}");
 }
+
+/// Anybody may order in the shop, and nobody without end; what merchants may is not touched by it.
+#[tokio::test]
+async fn the_shop_is_not_flooded() {
+    let options = Options {
+        more: vec![("[shop]", "enabled = true".to_owned())],
+        ..Options::default()
+    };
+    let daemon = Daemon::start(&options);
+    let http = Client::new();
+    for n in 0.. {
+        let form = http
+            .post(format!("{}/shop/orders", daemon.url))
+            .form(&[("key", "0")]);
+        let answer = form.send().await.expect("an answer");
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            assert!(n >= 20, "{n}");
+            problem(answer, 429, "rate_limited").await;
+            break;
+        }
+        assert!(n < 1_000, "nothing is refused");
+    }
+    let merchant = daemon.get("/v1/orders/ord_1", &daemon.merchant).send();
+    assert_eq!(merchant.await.expect("an answer").status(), 404);
+}

@@ -2,10 +2,11 @@
 //! and operators, and one each for all callbacks and all returning browsers together (`spec/atom.md 14`, check 2).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock as _, DefaultClock};
@@ -18,9 +19,16 @@ use crate::config::{CallbackSettings, LimitSettings};
 /// Where Atom's messages come in.
 const CALLBACK_PATHS: [&str; 2] = ["/v1/callbacks/atom", "/v1/payments/atom/return"];
 
+/// Where everybody may make orders: the shop's own page.
+const SHOP_PATH: &str = "/shop/";
+/// Orders and payments a second that one address may begin in the shop, and at once: each costs calls to Atom for days.
+const SHOP_RATE: NonZeroU32 = NonZeroU32::MIN;
+const SHOP_BURST: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+
 /// The buckets.
 pub struct Limits {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    shop_addresses: DefaultKeyedRateLimiter<IpAddr>,
     keys: DefaultKeyedRateLimiter<String>,
     callbacks: DefaultDirectRateLimiter,
     returns: DefaultDirectRateLimiter,
@@ -43,6 +51,7 @@ impl Limits {
         let quota = |rate, burst| Quota::per_second(rate).allow_burst(burst);
         Self {
             addresses: RateLimiter::keyed(quota(limits.address_rate, limits.address_burst)),
+            shop_addresses: RateLimiter::keyed(quota(SHOP_RATE, SHOP_BURST)),
             keys: RateLimiter::keyed(quota(limits.key_rate, limits.key_burst)),
             callbacks: RateLimiter::direct(quota(callback.rate, callback.burst)),
             returns: RateLimiter::direct(quota(callback.rate, callback.burst)),
@@ -92,6 +101,7 @@ impl Limits {
     /// Forgets addresses and keys whose buckets are full again.
     pub fn forget_idle(&self) {
         self.addresses.retain_recent();
+        self.shop_addresses.retain_recent();
         self.callback_addresses.retain_recent();
         self.keys.retain_recent();
     }
@@ -154,11 +164,16 @@ pub async fn layer(
     let limits = &app.limits;
     let caller = limits.caller(peer.ip().to_canonical(), request.headers());
     // Atom has few addresses and many messages: what it sends must not wait behind what merchants may.
-    let bucket = match request.uri().path() {
+    let path = request.uri().path();
+    let bucket = match path {
         path if CALLBACK_PATHS.contains(&path) => &limits.callback_addresses,
         _ => &limits.addresses,
     };
-    if let Err(until) = bucket.check_key(&bucket_of(caller)) {
+    let mut passed = bucket.check_key(&bucket_of(caller));
+    if passed.is_ok() && request.method() == Method::POST && path.starts_with(SHOP_PATH) {
+        passed = limits.shop_addresses.check_key(&bucket_of(caller));
+    }
+    if let Err(until) = passed {
         let wait = until.wait_time_from(limits.clock.now());
         let detail = "This address sends too fast";
         return Problem::rate_limited(ceil_s(wait), detail).into_response();
