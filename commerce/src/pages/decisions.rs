@@ -67,7 +67,10 @@ impl Pages {
 /// caller names none.
 fn decision(signed: &Signed) -> (Caller, Option<&str>, String) {
     let form = &signed.form;
-    let body = json!({"action": form.get("action"), "note": form.get("note")});
+    let mut body = json!({"action": form.get("action"), "note": form.get("note")});
+    if let Some(number) = form.filled("atom_txn_id") {
+        body["atom_txn_id"] = json!(number);
+    }
     (
         caller("", &signed.operator.key_id),
         form.filled("key"),

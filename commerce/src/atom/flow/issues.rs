@@ -143,7 +143,6 @@ impl Kind {
                 | Kind::ResultContradicts
                 | Kind::SettledButFailed
                 | Kind::UnconfirmedSuccess
-                | Kind::UnresolvedAttempt
         )
     }
 

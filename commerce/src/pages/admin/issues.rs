@@ -105,7 +105,7 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "unresolved_attempt",
-        "Nobody could tell what became of this payment. Ask Atom, then close this with what they said.",
+        "Nobody could tell what became of this payment. Ask Atom: if they have the money, accept the payment under their number of it, else mark it as failed.",
     ),
     (
         "settled_but_failed",
@@ -266,6 +266,18 @@ fn known(detail: &Value) -> Option<Markup> {
 
 fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
     let note_id = format!("note-{}", issue.issue_id);
+    let number_id = format!("number-{}", issue.issue_id);
+    let number = Input {
+        name: "atom_txn_id",
+        id: &number_id,
+        label: "Atom's number of the payment",
+        kind: "text",
+        hint: "If you accept it: up to 14 digits, as Atom tells it. Whoever confirms it gives the same.",
+        keyboard: "numeric",
+        autocomplete: "off",
+        optional: true,
+        ..Input::default()
+    };
     let note = Input {
         name: "note",
         id: &note_id,
@@ -277,8 +289,14 @@ fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
     };
     let proposed = issue.proposed_action.as_deref().unwrap_or_default();
     let by = issue.proposed_by.as_deref().unwrap_or_default();
+    // The flow puts Atom's number behind the action where it is part of what was asked for.
+    let (proposed, said_number) = proposed.split_once(' ').unwrap_or((proposed, ""));
+    let words = match said_number {
+        "" => words_of(proposed).to_owned(),
+        number => format!("{}, under {number}", words_of(proposed)),
+    };
     html! {
-        (proposal(desk.operator, proposed, by, words_of(proposed)))
+        (proposal(desk.operator, proposed, by, &words))
         details open[issue.proposed_action.is_some()] {
             summary { "Resolve" }
             form method="post" action=(format!("/admin/issues/{}/resolve", issue.issue_id)) {
@@ -295,6 +313,7 @@ fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
                         }
                     }
                 }
+                @if issue.kind == Kind::UnresolvedAttempt.as_str() { (number.html()) }
                 (note.html())
                 button type="submit" { "Resolve" }
             }
