@@ -462,3 +462,54 @@ async fn a_payment_of_which_nobody_could_tell() {
         assert_eq!(world.count(open).await, 0, "{place}");
     }
 }
+
+/// A stored message that no key opens any more: the issue says which keys to put back, is not closed while the message waits,
+/// and two people can give the message up; or the keys come back, and then it is applied.
+#[tokio::test]
+async fn a_message_that_cannot_be_applied() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let place = test.name();
+        for (name, gives_up) in [("given-up", true), ("keys-back", false)] {
+            let (order_id, _) = world.paid(name).await;
+            let of_order =
+                "merch_txn_id = (SELECT merch_txn_id FROM payment_attempts WHERE order_id = $1)";
+            let run = async |set: &str| {
+                let update = format!("UPDATE callback_inbox SET {set} WHERE {of_order}");
+                let update = sqlx::query(sqlx::AssertSqlSafe(update)).bind(&order_id);
+                update.execute(test.store.pool()).await.expect(set);
+            };
+            run("applied_at = NULL, next_try_at = 0, raw = 'AB' || raw").await;
+            for _ in 0..5 {
+                world.clock.advance(5 * MINUTE_MS);
+                world.flow.run_inbox_once().await.expect("the inbox");
+            }
+            let issue = the_issue(&world, "inbox_stuck").await;
+            let told = world.details_of("inbox_stuck").await;
+            let told = told.last().expect("a detail")["error"].to_string();
+            assert!(told.contains("atom.res_key"), "{told}");
+            let closed = one_resolves(&world, &issue, "close").await;
+            let closed = closed.expect_err("it waits").to_string();
+            assert!(closed.contains("discard it"), "{closed}");
+            let waits = "callback_inbox WHERE applied_at IS NULL";
+            if gives_up {
+                world
+                    .both_resolve_issue(&issue, "discard")
+                    .await
+                    .expect("given up");
+                let audited = "audit WHERE what = 'issue' AND state_after LIKE 'discard: %'";
+                assert_eq!(world.count(audited).await, 1, "{place}");
+            } else {
+                run("raw = SUBSTR(raw, 3)").await;
+                world.clock.advance(5 * MINUTE_MS);
+                world.flow.run_inbox_once().await.expect("the inbox");
+                let given_up = world.both_resolve_issue(&issue, "discard").await;
+                assert_eq!(given_up.expect_err("applied").code(), "invalid_state");
+                let closed = one_resolves(&world, &issue, "close").await;
+                closed.expect("nothing is left to do");
+            }
+            assert_eq!(world.count(waits).await, 0, "{place}");
+            assert_eq!(world.issues().await, Vec::<String>::new(), "{place}");
+        }
+    }
+}

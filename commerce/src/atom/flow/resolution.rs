@@ -30,11 +30,13 @@ pub enum IssueAction {
     AcceptAmount,
     /// Nobody paid by this attempt.
     MarkFailed,
+    /// Give up a stored message that cannot be applied.
+    Discard,
     /// Nothing more to do.
     Close,
 }
 
-use IssueAction::{AcceptAmount, Close, MarkFailed, RefundSurplus};
+use IssueAction::{AcceptAmount, Close, Discard, MarkFailed, RefundSurplus};
 
 impl IssueAction {
     /// The word of the API.
@@ -43,11 +45,12 @@ impl IssueAction {
             RefundSurplus => "refund_surplus",
             AcceptAmount => "accept_amount",
             MarkFailed => "mark_failed",
+            Discard => "discard",
             Close => "close",
         }
     }
 
-    /// Whether money goes, or goods may go, because of it.
+    /// Whether money goes, or goods may go, because of it, or the news of a payment is given up.
     pub fn moves_money(self) -> bool {
         self != Close
     }
@@ -79,6 +82,7 @@ impl IssueAction {
                 Kind::ResultContradicts,
                 Kind::UnresolvedAttempt,
             ]),
+            Discard => Some(&[Kind::InboxStuck]),
             Close => None,
         }
     }
@@ -226,7 +230,22 @@ impl Flow {
                 MarkFailed => {
                     self.mark_failed(tx, issue, &order, &paid, caller).await?;
                 }
-                Close => {}
+            if issue.kind == Kind::InboxStuck && self.is_stuck(tx, &stuck_message(issue)?).await? {
+                return Err(unfit(
+                    issue,
+                    "the message is not applied: put the keys of its time back, or discard it",
+                ));
+            }
+        } else if decision.action == Discard {
+            let inbox_id = stuck_message(issue)?;
+            if !self.is_stuck(tx, &inbox_id).await? {
+                return Err(unfit(
+                    issue,
+                    "the message was applied meanwhile; close the issue",
+                ));
+            }
+            self.discard_message(tx, &inbox_id).await?;
+                Discard | Close => {}
             }
         }
         if closed {
@@ -482,6 +501,13 @@ async fn must_not_be_open(tx: &mut Tx, issue: &Issue) -> Result<(), FlowError> {
         return Err(unfit(issue, &why));
     }
     if issue.kind == Kind::UnresolvedAttempt && about.is_unresolved() {
+/// The message that an issue about the inbox names.
+fn stuck_message(issue: &Issue) -> Result<String, StoreError> {
+    let detail: Option<Value> = serde_json::from_str(&issue.detail).ok();
+    let id = detail.and_then(|detail| Some(detail.get("inbox_id")?.as_str()?.to_owned()));
+    id.ok_or_else(|| StoreError::broken("issues", &issue.id, "detail"))
+}
+
         return Err(unfit(
             issue,
             "nobody knows yet what became of the payment: accept_amount with Atom's number of it, or mark_failed",

@@ -113,7 +113,7 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "inbox_stuck",
-        "A stored message cannot be applied. The log has the reason.",
+        "A stored message cannot be applied; the reason stands below and in the log. If keys were changed, put those of its time back: the message is applied then by itself. If it can never be applied, ask Atom for each payment of that time, then discard it.",
     ),
     (
         "refund_configuration",
@@ -151,7 +151,6 @@ const ADVICE: &[(&str, &str)] = &[
 
 /// What an operator can do with an issue, in words. Which suits which kind, and what moves money, is the flow's to say.
 const RESOLUTIONS: &[(IssueAction, &str)] = &[
-    (IssueAction::Close, "Close: nothing is left to do"),
     (
         IssueAction::RefundSurplus,
         "Give the money of this payment back",
@@ -170,6 +169,11 @@ const RESOLUTIONS: &[(IssueAction, &str)] = &[
 fn offered(kind: &str) -> impl Iterator<Item = &'static (IssueAction, &'static str)> {
     let kind = Kind::parse(kind);
     RESOLUTIONS.iter().filter(move |(action, _)| {
+    (
+        IssueAction::Discard,
+        "Discard the message: it is never applied",
+    ),
+    (IssueAction::Close, "Close: nothing is left to do"),
         let kinds = action.kinds();
         kinds.is_none_or(|kinds| kind.is_some_and(|kind| kinds.contains(&kind)))
     })
