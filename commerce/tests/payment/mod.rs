@@ -5,6 +5,7 @@ mod crashes;
 mod decisions;
 mod desk;
 mod gateway;
+mod gauges;
 mod many;
 mod notify;
 mod refund_crash;
@@ -54,6 +55,7 @@ impl World {
     pub fn with(test: &TestStore, change: impl FnOnce(&mut FlowSettings)) -> World {
         let merchant = MerchantSettings {
             return_origins: vec!["https://shop.example".to_owned()],
+            is_told: true,
         };
         let mut settings = FlowSettings {
             merchants: [("shop".to_owned(), merchant)].into(),
