@@ -6,6 +6,7 @@ mod decisions;
 mod desk;
 mod gateway;
 mod gauges;
+mod invariants;
 mod many;
 mod notify;
 mod refund_crash;
@@ -317,7 +318,11 @@ impl World {
             .await
             .expect("what is due");
             match next.get::<Option<i64>, _>("due") {
-                None => return,
+                None => {
+                    let broken = self.flow.run_invariants_once().await.expect("the rules");
+                    assert!(broken.iter().all(|(_, orders)| *orders == 0), "{broken:?}");
+                    return;
+                }
                 // What is due and leased to a process that is gone waits for the end of the lease.
                 Some(due) => self.clock.advance((due - now).max(30_000)),
             }

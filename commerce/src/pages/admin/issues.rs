@@ -149,6 +149,10 @@ const ADVICE: &[(&str, &str)] = &[
     ),
 ];
 
+    (
+        "invariant_violated",
+        "The order breaks a rule that must always hold. Send and refund nothing of it before it is known why, and close this when its records are right.",
+    ),
 /// What an operator can do with an issue, in words. Which suits which kind, and what moves money, is the flow's to say.
 const RESOLUTIONS: &[(IssueAction, &str)] = &[
     (
