@@ -181,6 +181,25 @@ impl Flow {
         Ok(Reply::new(200, body))
     }
 
+    /// Ids of open issues that are not closed without a decision, because something hangs on them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn undecided_issues(&self) -> Result<Vec<String>, FlowError> {
+        let rows = sqlx::query(
+            "SELECT i.id FROM issues i JOIN payment_attempts a ON a.id = i.attempt_id \
+             WHERE i.closed_at IS NULL AND (a.hold = i.kind OR (i.kind = 'unresolved_attempt' \
+             AND a.outcome IN ('none', 'pending') AND a.cleared_at IS NULL AND a.phase <> 'auth_failed')) \
+             UNION ALL SELECT i.id FROM callback_inbox c JOIN issues i ON i.kind = 'inbox_stuck' \
+             AND i.subject = '-|-|-|' || c.id AND i.closed_at IS NULL WHERE c.applied_at IS NULL",
+        )
+        .fetch_all(self.store.pool())
+        .await
+        .map_err(StoreError::from)?;
+        let ids = rows.iter().map(|row| row.try_get("id"));
+        Ok(ids.collect::<Result<_, _>>().map_err(StoreError::from)?)
+    }
+
     async fn decide_issue(
         &self,
         tx: &mut Tx,

@@ -37,6 +37,8 @@ pub struct Issue {
     pub proposed_action: Option<String>,
     /// The key of the first operator.
     pub proposed_by: Option<String>,
+    /// Whether something stays open until it is decided, so that closing it is refused.
+    pub undecided: bool,
 }
 
 /// A page of the list.
@@ -147,12 +149,12 @@ const ADVICE: &[(&str, &str)] = &[
         "refund_not_paid_out",
         "An accepted refund has not been reported as paid out for long. Ask Atom.",
     ),
-];
-
     (
         "invariant_violated",
         "The order breaks a rule that must always hold. Send and refund nothing of it before it is known why, and close this when its records are right.",
     ),
+];
+
 /// What an operator can do with an issue, in words. Which suits which kind, and what moves money, is the flow's to say.
 const RESOLUTIONS: &[(IssueAction, &str)] = &[
     (
@@ -167,19 +169,22 @@ const RESOLUTIONS: &[(IssueAction, &str)] = &[
         IssueAction::MarkFailed,
         "Mark the payment as failed: no money came",
     ),
-];
-
-/// What suits an issue of this kind.
-fn offered(kind: &str) -> impl Iterator<Item = &'static (IssueAction, &'static str)> {
-    let kind = Kind::parse(kind);
-    RESOLUTIONS.iter().filter(move |(action, _)| {
     (
         IssueAction::Discard,
         "Discard the message: it is never applied",
     ),
     (IssueAction::Close, "Close: nothing is left to do"),
-        let kinds = action.kinds();
-        kinds.is_none_or(|kinds| kind.is_some_and(|kind| kinds.contains(&kind)))
+];
+
+/// What suits an issue of this kind, of which something is `undecided` or not.
+fn offered(
+    kind: &str,
+    undecided: bool,
+) -> impl Iterator<Item = &'static (IssueAction, &'static str)> {
+    let kind = Kind::parse(kind);
+    RESOLUTIONS.iter().filter(move |(action, _)| match action {
+        IssueAction::Close => !undecided,
+        _ => kind.is_some_and(|kind| action.suits(kind)),
     })
 }
 
@@ -313,7 +318,7 @@ fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
                 div.field {
                     label for=(format!("action-{}", issue.issue_id)) { "What shall be done" }
                     select id=(format!("action-{}", issue.issue_id)) name="action" {
-                        @for (action, label) in offered(&issue.kind) {
+                        @for (action, label) in offered(&issue.kind, issue.undecided) {
                             option value=(action.as_str()) selected[proposed == action.as_str()] {
                                 (label)
                                 (desk.second(action.moves_money()))
@@ -343,8 +348,23 @@ mod tests {
         // Shows: whatever issue the flow raises, the page says what it means and offers at least to close it.
         for kind in Kind::ALL {
             assert!(!advice(kind.as_str()).is_empty(), "{}", kind.as_str());
-            assert!(offered(kind.as_str()).count() >= 1, "{}", kind.as_str());
+            assert!(
+                offered(kind.as_str(), false).count() >= 1,
+                "{}",
+                kind.as_str()
+            );
         }
-        assert_eq!(offered("unheard_of").count(), 1);
+        assert_eq!(offered("unheard_of", false).count(), 1);
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_offered() {
+        // Shows: as long as a payment hangs on an issue, closing it is no choice, and every kind that can be so has another.
+        let holding = [Kind::UnresolvedAttempt, Kind::InboxStuck];
+        for kind in Kind::HOLDING.iter().chain(&holding) {
+            let mut left = offered(kind.as_str(), true).map(|(action, _)| *action);
+            assert!(left.clone().count() >= 1, "{}", kind.as_str());
+            assert!(!left.any(|action| action == IssueAction::Close));
+        }
     }
 }

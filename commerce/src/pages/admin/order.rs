@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::handlers::problem;
 use super::records::{AttemptRecord, RefundRecord};
 use super::timeline::{Moment, timeline};
 use crate::pages::look::{
@@ -75,6 +76,8 @@ pub struct OrderPage<'a> {
     pub done: &'a str,
     /// Why what was just asked for was refused.
     pub problem: &'a str,
+    /// The flow's own words about it; may be empty.
+    pub reason: &'a str,
     /// What stands in the refund form.
     pub refund: RefundForm<'a>,
 }
@@ -100,7 +103,7 @@ pub fn order(page: &OrderPage<'_>) -> Markup {
         @if let Some((_, tone, words)) = DONE.iter().find(|(code, ..)| *code == page.done) {
             (notice(*tone, &html! { p { (words) } }))
         }
-        @if !page.problem.is_empty() { (notice(Tone::Bad, &html! { p { (page.problem) } })) }
+        @if !page.problem.is_empty() { (problem(page.problem, page.reason)) }
         @for hold in &order.holds {
             (notice(Tone::Bad, &html! {
                 p { strong { "On hold: " (hold.replace('_', " ")) ". " } "See " a href="/admin/issues" { "the open issues" } "." }
