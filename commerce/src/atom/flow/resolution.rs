@@ -230,6 +230,21 @@ impl Flow {
         let mut closed = true;
         if decision.action == Close {
             must_not_be_open(tx, issue).await?;
+            if issue.kind == Kind::InboxStuck && self.is_stuck(tx, &stuck_message(issue)?).await? {
+                return Err(unfit(
+                    issue,
+                    "the message is not applied: put the keys of its time back, or discard it",
+                ));
+            }
+        } else if decision.action == Discard {
+            let inbox_id = stuck_message(issue)?;
+            if !self.is_stuck(tx, &inbox_id).await? {
+                return Err(unfit(
+                    issue,
+                    "the message was applied meanwhile; close the issue",
+                ));
+            }
+            self.discard_message(tx, &inbox_id).await?;
         } else {
             let order = order.ok_or_else(|| unfit(issue, "the issue names no order"))?;
             let paid = attempt_of(tx, issue).await?;
@@ -249,21 +264,6 @@ impl Flow {
                 MarkFailed => {
                     self.mark_failed(tx, issue, &order, &paid, caller).await?;
                 }
-            if issue.kind == Kind::InboxStuck && self.is_stuck(tx, &stuck_message(issue)?).await? {
-                return Err(unfit(
-                    issue,
-                    "the message is not applied: put the keys of its time back, or discard it",
-                ));
-            }
-        } else if decision.action == Discard {
-            let inbox_id = stuck_message(issue)?;
-            if !self.is_stuck(tx, &inbox_id).await? {
-                return Err(unfit(
-                    issue,
-                    "the message was applied meanwhile; close the issue",
-                ));
-            }
-            self.discard_message(tx, &inbox_id).await?;
                 Discard | Close => {}
             }
         }
@@ -501,6 +501,13 @@ impl Evidence {
     }
 }
 
+/// The message that an issue about the inbox names.
+fn stuck_message(issue: &Issue) -> Result<String, StoreError> {
+    let detail: Option<Value> = serde_json::from_str(&issue.detail).ok();
+    let id = detail.and_then(|detail| Some(detail.get("inbox_id")?.as_str()?.to_owned()));
+    id.ok_or_else(|| StoreError::broken("issues", &issue.id, "detail"))
+}
+
 /// An issue that holds its attempt, or of whose attempt nobody knows the end, is not closed without a decision: nothing else
 /// would ever end the hold, or settle the attempt.
 async fn must_not_be_open(tx: &mut Tx, issue: &Issue) -> Result<(), FlowError> {
@@ -520,13 +527,6 @@ async fn must_not_be_open(tx: &mut Tx, issue: &Issue) -> Result<(), FlowError> {
         return Err(unfit(issue, &why));
     }
     if issue.kind == Kind::UnresolvedAttempt && about.is_unresolved() {
-/// The message that an issue about the inbox names.
-fn stuck_message(issue: &Issue) -> Result<String, StoreError> {
-    let detail: Option<Value> = serde_json::from_str(&issue.detail).ok();
-    let id = detail.and_then(|detail| Some(detail.get("inbox_id")?.as_str()?.to_owned()));
-    id.ok_or_else(|| StoreError::broken("issues", &issue.id, "detail"))
-}
-
         return Err(unfit(
             issue,
             "nobody knows yet what became of the payment: accept_amount with Atom's number of it, or mark_failed",
@@ -597,4 +597,29 @@ async fn close(tx: &mut Tx, id: &str, resolution: &str, now_ms: i64) -> Result<(
     .execute(tx.conn())
     .await?;
     one(&done, "issues", id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIONS: [IssueAction; 5] = [RefundSurplus, AcceptAmount, MarkFailed, Discard, Close];
+
+    /// The manual has a row for every kind of issue, with the decisions that suit it and no others.
+    #[test]
+    fn the_manual_has_every_kind() {
+        let manual = include_str!("../../../../docs/commerce.md");
+        for kind in Kind::ALL {
+            let begins = format!("| `{}` |", kind.as_str());
+            let mut rows = manual.lines().filter_map(|line| line.strip_prefix(&begins));
+            let row = rows.find(|row| row.matches('|').count() == 3);
+            let row = row.unwrap_or_else(|| panic!("no row of {}", kind.as_str()));
+            let decisions = row.split('|').nth(1).expect("decisions");
+            let about_the_issue = decisions.split("of the refund:").next().unwrap_or("");
+            for action in ACTIONS.into_iter().filter(|action| *action != Close) {
+                let named = about_the_issue.contains(&format!("`{}`", action.as_str()));
+                assert_eq!(named, action.suits(*kind), "{} {action:?}", kind.as_str());
+            }
+        }
+    }
 }
