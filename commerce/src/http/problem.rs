@@ -191,9 +191,11 @@ mod tests {
                 continue;
             }
             let text = std::fs::read_to_string(&path).expect("a source");
-            for made in text.split("::new(").skip(1) {
-                let made: String = made.chars().take(120).collect();
-                if made.trim_start().starts_with("StatusCode::") {
+            let parts: Vec<&str> = text.split("::new(").collect();
+            for pair in parts.windows(2) {
+                let ours = pair[0].ends_with("Problem") || pair[0].ends_with("Self");
+                let made: String = pair[1].chars().take(120).collect();
+                if ours && made.trim_start().starts_with("StatusCode::") {
                     codes.extend(words(&made).take(1).map(str::to_owned));
                 }
             }

@@ -362,9 +362,9 @@ mod tests {
         // Shows: as long as a payment hangs on an issue, closing it is no choice, and every kind that can be so has another.
         let holding = [Kind::UnresolvedAttempt, Kind::InboxStuck];
         for kind in Kind::HOLDING.iter().chain(&holding) {
-            let mut left = offered(kind.as_str(), true).map(|(action, _)| *action);
-            assert!(left.clone().count() >= 1, "{}", kind.as_str());
-            assert!(!left.any(|action| action == IssueAction::Close));
+            let left: Vec<IssueAction> = offered(kind.as_str(), true).map(|row| row.0).collect();
+            assert!(!left.is_empty(), "{}", kind.as_str());
+            assert!(!left.contains(&IssueAction::Close), "{}", kind.as_str());
         }
     }
 }
