@@ -1,10 +1,10 @@
 //! The process: what is opened in which order at the start, what runs beside the requests, and how everything ends.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::server::graceful::GracefulShutdown;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +21,7 @@ use crate::frex::agency::settings::SettingsError as AgencyError;
 use crate::frex::service::Frex;
 use crate::http::health::Health;
 use crate::http::limits::Limits;
-use crate::http::{App, AppState, router};
+use crate::http::{App, AppState, router, serve};
 use crate::jobs::Jobs;
 use crate::keys::ApiKeys;
 use crate::logging::{self, LogError};
@@ -76,6 +76,17 @@ pub fn load(file: &Path) -> Result<Config, String> {
     })
 }
 
+/// What is in order and yet better changed.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let exposed = config.exposed.iter().map(|path| {
+        format!(
+            "other users of this machine may read the secret {0}: chmod 600 {0}",
+            path.display()
+        )
+    });
+    exposed.collect()
+}
+
 /// Opens the store of a configuration and brings its tables up to date.
 ///
 /// # Errors
@@ -90,6 +101,9 @@ pub async fn open_store(config: &Config) -> Result<Store, StoreError> {
 /// The start failed, or accepting broke down.
 pub async fn serve(config: Config) -> Result<(), DaemonError> {
     logging::start(&config.log, &config.base)?;
+    for warning in warnings(&config) {
+        log::warn!("{warning}");
+    }
     let listener = TcpListener::bind(config.http.listen)
         .await
         .map_err(|reason| DaemonError::Listen {
@@ -104,12 +118,10 @@ pub async fn serve(config: Config) -> Result<(), DaemonError> {
     let jobs = Jobs::start(&app, &config.jobs, &stopped);
     println!("ready http://{address}");
     log::info!("serving on {address}");
-    let router = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(until(stopped));
     let signals = tokio::spawn(wait_for_signal(stop));
-    serving.await?;
+    let connections = serve::serve(listener, router::router(app.clone()), &app, stopped).await;
     signals.abort();
-    end(&app, jobs, config.http.shutdown()).await;
+    end(&app, jobs, connections, config.http.shutdown()).await;
     Ok(())
 }
 
@@ -206,14 +218,10 @@ async fn wait_for_signal(stop: watch::Sender<bool>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn until(mut stopped: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which ends the service as well.
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-/// Lets jobs and the requests of callers that hung up come to their end.
-async fn end(app: &App, jobs: Jobs, grace: Duration) {
+/// Lets the requests that run, also those of callers that hung up, and the jobs come to their end.
+async fn end(app: &App, jobs: Jobs, connections: GracefulShutdown, grace: Duration) {
     let quiet = async {
+        connections.shutdown().await;
         jobs.finish().await;
         let _none_runs = app.busy.write().await;
     };

@@ -170,10 +170,7 @@ fn notify(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
 }
 
 fn expiry(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
-    Box::pin(async move {
-        app.limits.forget_idle();
-        Ok(app.flow.run_expiry_once().await? > 0)
-    })
+    Box::pin(async move { Ok(app.flow.run_expiry_once().await? > 0) })
 }
 
 fn cleanup(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {

@@ -43,6 +43,8 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Database, journal and log of this process are for its user alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let arguments = Arguments::parse();
     let done = match (arguments.check, arguments.command) {
         (Some(file), _) | (None, Some(Command::Check { file })) => check(&file),
@@ -61,7 +63,10 @@ async fn main() -> ExitCode {
 }
 
 fn check(file: &std::path::Path) -> Result<(), String> {
-    daemon::load(file)?;
+    let config = daemon::load(file)?;
+    for warning in daemon::warnings(&config) {
+        println!("warning: {warning}");
+    }
     println!("{}: in order", file.display());
     Ok(())
 }

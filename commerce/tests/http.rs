@@ -374,3 +374,70 @@ fn check_judges_a_file() {
         "{message}"
     );
 }
+
+/// What strangers send leaves no more behind than what they may: a made-up method makes no series of its own, whoever comes through a
+/// proxy that we do not know reads no metrics, and the database is for its user alone.
+#[tokio::test]
+async fn strangers_leave_nothing_behind() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let daemon = Daemon::start(&Options::default());
+    let http = Client::new();
+    let url = |path: &str| format!("{}{path}", daemon.url);
+    for n in 0..50 {
+        let method = Method::from_bytes(format!("MADE-UP-{n}").as_bytes()).expect("a token");
+        let sent = http.request(method, url("/v1/orders")).send().await;
+        problem(sent.expect("an answer"), 405, "method_not_allowed").await;
+    }
+    let metrics = http.get(url("/metrics")).send().await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    assert!(!metrics.contains("MADE-UP"), "{metrics}");
+    let others = "http_requests_total{method=\"other\",route=\"/v1/orders\",status=\"405\"} 50";
+    assert!(metrics.contains(others), "{metrics}");
+    for header in ["X-Forwarded-For", "Forwarded"] {
+        let proxied = http.get(url("/metrics")).header(header, "127.0.0.1");
+        let proxied = proxied.send().await.expect("an answer");
+        problem(proxied, 403, "forbidden").await;
+    }
+    let dir = daemon.config_file();
+    let dir = dir.parent().expect("a folder");
+    for made in std::fs::read_dir(dir).expect("there").flatten() {
+        let name = made.file_name().into_string().expect("text");
+        if name.contains(".db") || name.ends_with(".log") {
+            let mode = made.metadata().expect("there").permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+        }
+    }
+}
+
+/// Connections that never say what they want, and forms that never come, hold up neither others nor the end.
+#[tokio::test]
+async fn silent_connections_hold_nothing_up() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let options = Options {
+        more: vec![("[http]", "body_timeout_s = 1\nshutdown_s = 3".to_owned())],
+        ..Options::default()
+    };
+    let mut daemon = Daemon::start(&options);
+    let address = daemon.url.trim_start_matches("http://").to_owned();
+    let connect = || async {
+        let stream = tokio::net::TcpStream::connect(&address).await;
+        stream.expect("a connection")
+    };
+    let mut silent = connect().await;
+    silent.write_all(b"GET / HT").await.expect("sent");
+    let mut form = connect().await;
+    let head = b"POST /admin/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nkey=";
+    form.write_all(head).await.expect("sent");
+    let mut answer = [0; 64];
+    let read = form.read(&mut answer).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(
+        daemon.stop(),
+        "it ends although one has not said what it wants"
+    );
+    let log = daemon.log();
+    assert!(log.contains("some work did not end within 3 s"), "{log}");
+}

@@ -103,8 +103,12 @@ impl Breaker {
             State::Closed => false,
             State::HalfOpen => return Err(TRIAL_WAIT),
             State::Open { until_ms } if now_ms < until_ms => {
-                let left_ms = (until_ms - now_ms).unsigned_abs();
-                return Err(Duration::from_millis(left_ms));
+                // A clock that went back makes it wait no longer than a circuit is open.
+                let left_ms = (until_ms - now_ms).min(self.settings.open_ms);
+                inner.state = State::Open {
+                    until_ms: now_ms + left_ms,
+                };
+                return Err(Duration::from_millis(left_ms.unsigned_abs()));
             }
             State::Open { .. } => {
                 inner.state = State::HalfOpen;
@@ -257,6 +261,14 @@ mod tests {
         }
         assert_eq!(breaker.admit(1_000).err(), Some(Duration::from_secs(15)));
         assert_eq!(breaker.admit(15_999).err(), Some(Duration::from_millis(1)));
+
+        // The clock goes back by a day: it waits as long as ever, from there.
+        let day_ms = 86_400_000;
+        assert_eq!(breaker.admit(-day_ms).err(), Some(Duration::from_secs(15)));
+        assert_eq!(
+            breaker.admit(14_999 - day_ms).err(),
+            Some(Duration::from_millis(1))
+        );
 
         let trial = breaker.admit(16_000).expect("a trial");
         assert_eq!(breaker.state(), CircuitState::HalfOpen);

@@ -71,6 +71,8 @@ pub struct Config {
     pub jobs: JobSettings,
     /// `[frex]`, if it is enabled.
     pub frex: Option<FrexConfig>,
+    /// Files with secrets that other users of this machine may read.
+    pub exposed: Vec<PathBuf>,
 }
 
 /// `[http]`: where and how we listen.
@@ -156,6 +158,7 @@ pub(super) fn build(filled: &[Filled], base: &Path, file: &str) -> Result<Config
         base,
         file,
         problems: Vec::new(),
+        exposed: Vec::new(),
     };
     let config = builder.config();
     let mut problems = builder.problems;
@@ -174,6 +177,7 @@ pub(super) struct Builder<'a> {
     base: &'a Path,
     file: &'a str,
     problems: Vec<Problem>,
+    exposed: Vec<PathBuf>,
 }
 
 impl<'a> Builder<'a> {
@@ -216,6 +220,7 @@ impl<'a> Builder<'a> {
             read_token_key: read_token_key?,
             jobs: jobs?,
             frex,
+            exposed: std::mem::take(&mut self.exposed),
         })
     }
 
@@ -371,7 +376,10 @@ impl<'a> Builder<'a> {
         let mut found = Vec::new();
         for place in places.into_iter().filter_map(SecretPlace::parse) {
             match place.fetch(self.base) {
-                Ok(secret) => found.push(secret),
+                Ok(secret) => {
+                    found.push(secret);
+                    self.exposed.extend(place.exposed(self.base));
+                }
                 Err(error) => {
                     let line = filled.line_of(key);
                     let way_out = "Put the secret there, readable for this user only";

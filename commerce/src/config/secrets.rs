@@ -1,6 +1,7 @@
 //! Where secrets lie, and how they are fetched. The configuration names places; what lies there goes straight into a
 //! [`Secret`], which shows itself nowhere.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
@@ -61,6 +62,14 @@ impl SecretPlace {
             "env" if plain(name) => Some(Self::Variable(name.to_owned())),
             _ => None,
         }
+    }
+
+    /// The file of the secret if other users of this machine may read it; a relative one starts at `base`.
+    pub fn exposed(&self, base: &Path) -> Option<PathBuf> {
+        let Self::File(path) = self else { return None };
+        let path = base.join(path);
+        let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+        (mode & 0o077 != 0).then_some(path)
     }
 
     /// Fetches the secret; a relative file starts at `base`.
@@ -142,6 +151,16 @@ mod tests {
         std::fs::write(dir.path().join("e"), "\n").expect("written");
         let fetch = |name: &str| SecretPlace::File(name.into()).fetch(dir.path());
         assert_eq!(fetch("k").expect("fetched").expose(), "abc");
+        let path = dir.path().join("k");
+        for (mode, exposed) in [
+            (0o600, None),
+            (0o640, Some(path.clone())),
+            (0o604, Some(path.clone())),
+        ] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, mode).expect("ours");
+            assert_eq!(SecretPlace::File("k".into()).exposed(dir.path()), exposed);
+        }
         assert!(matches!(fetch("e"), Err(SecretError::Empty(_))));
         assert!(matches!(fetch("none"), Err(SecretError::Unreadable { .. })));
     }

@@ -1,10 +1,12 @@
 //! Bodies, paths and queries, read with our own errors: what the framework would refuse in plain text is a problem here.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::de::DeserializeOwned;
 
 use super::App;
@@ -112,6 +114,19 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
                 Problem::invalid(&field, reason)
             })
     }
+}
+
+/// Reads the form of a page whole before the page's own code runs: it has as long as any other body.
+pub async fn form_in_time(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = read(&parts.headers, body, &app).await?;
+    Ok(next
+        .run(Request::from_parts(parts, Body::from(bytes)))
+        .await)
 }
 
 /// The body within its limits of size and time.

@@ -1,16 +1,17 @@
 //! Whether the process lives, whether it can serve, and its metrics.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use axum::extract::{Extension, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::{ConnectInfo, Extension, State};
+use axum::http::header::{CONTENT_TYPE, FORWARDED};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::App;
-use super::limits::Caller;
+use super::limits::{Caller, FORWARDED_FOR};
 use super::problem::Problem;
 use crate::clock::MINUTE_MS;
 use crate::metrics::{frex, gauges};
@@ -62,8 +63,18 @@ pub async fn readyz(State(app): State<App>) -> Result<Response, Problem> {
 pub async fn metrics(
     State(app): State<App>,
     Extension(Caller(address)): Extension<Caller>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let allowed = &app.settings.metrics_allow;
+    let settings = &app.settings;
+    let proxied = headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED);
+    let known = settings.trusted_proxies.contains(&peer.ip().to_canonical());
+    let allowed = &settings.metrics_allow;
+    if !allowed.is_empty() && proxied && !known {
+        return Err(Problem::forbidden(
+            "This came through a proxy that http.trusted_proxies does not name, so nobody knows for whom",
+        ));
+    }
     if !allowed.is_empty() && !allowed.contains(&address) {
         return Err(Problem::forbidden("This address may not read metrics"));
     }

@@ -1,7 +1,7 @@
 //! Who is calling from where, and how often they may: token buckets per address for everything, per key for merchants
-//! and operators, and one for all callbacks together (`spec/atom.md 14`, check 2).
+//! and operators, and one each for all callbacks and all returning browsers together (`spec/atom.md 14`, check 2).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -23,6 +23,7 @@ pub struct Limits {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     keys: DefaultKeyedRateLimiter<String>,
     callbacks: DefaultDirectRateLimiter,
+    returns: DefaultDirectRateLimiter,
     callback_addresses: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
     trusted_proxies: Vec<IpAddr>,
@@ -44,6 +45,7 @@ impl Limits {
             addresses: RateLimiter::keyed(quota(limits.address_rate, limits.address_burst)),
             keys: RateLimiter::keyed(quota(limits.key_rate, limits.key_burst)),
             callbacks: RateLimiter::direct(quota(callback.rate, callback.burst)),
+            returns: RateLimiter::direct(quota(callback.rate, callback.burst)),
             callback_addresses: RateLimiter::keyed(quota(
                 callback.address_rate,
                 callback.address_burst,
@@ -69,9 +71,21 @@ impl Limits {
     /// # Errors
     /// 429 with the time to wait.
     pub fn callback(&self) -> Result<(), Problem> {
-        self.callbacks.check().map_err(|until| {
+        self.all_of(&self.callbacks, "Callbacks arrive too fast")
+    }
+
+    /// Takes one token of the bucket for browsers that come back: whoever floods this address keeps no callback out.
+    ///
+    /// # Errors
+    /// 429 with the time to wait.
+    pub fn coming_back(&self) -> Result<(), Problem> {
+        self.all_of(&self.returns, "Browsers come back too fast")
+    }
+
+    fn all_of(&self, bucket: &DefaultDirectRateLimiter, why: &'static str) -> Result<(), Problem> {
+        bucket.check().map_err(|until| {
             let wait = until.wait_time_from(self.clock.now());
-            Problem::rate_limited(ceil_s(wait), "Callbacks arrive too fast")
+            Problem::rate_limited(ceil_s(wait), why)
         })
     }
 
@@ -83,19 +97,50 @@ impl Limits {
     }
 
     /// The peer, or behind a trusted proxy the last address in `X-Forwarded-For` that is no trusted proxy itself:
-    /// anything further left may be made up.
+    /// anything further left may be made up. [`UNTOLD`] if that one is not to be read.
     fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.trusted_proxies.contains(&peer) {
             return peer;
         }
-        headers
-            .get_all("x-forwarded-for")
+        let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
+        let hops = values
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|hop| hop.trim().parse().ok())
-            .rfind(|hop| !self.trusted_proxies.contains(hop))
-            .unwrap_or(peer)
+            .rev()
+            .flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
+        for hop in hops {
+            match address(hop.trim()) {
+                None => return UNTOLD,
+                Some(hop) if self.trusted_proxies.contains(&hop) => {}
+                Some(hop) => return hop,
+            }
+        }
+        peer
+    }
+}
+
+/// Where a proxy names whom it speaks for.
+pub const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Whoever a trusted proxy names in a way that we do not read: an address that is in no list of permitted ones.
+const UNTOLD: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// An address as proxies write it: bare, in brackets, or with a port.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|hop| hop.strip_suffix(']'))
+        .unwrap_or(hop);
+    let address = bare.parse().ok();
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    address
+        .or_else(with_port)
+        .map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// The bucket of an address: whoever has one IPv6 address has the other 2^64 of its network as well.
+fn bucket_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -113,7 +158,7 @@ pub async fn layer(
         path if CALLBACK_PATHS.contains(&path) => &limits.callback_addresses,
         _ => &limits.addresses,
     };
-    if let Err(until) = bucket.check_key(&caller) {
+    if let Err(until) = bucket.check_key(&bucket_of(caller)) {
         let wait = until.wait_time_from(limits.clock.now());
         let detail = "This address sends too fast";
         return Problem::rate_limited(ceil_s(wait), detail).into_response();
@@ -167,6 +212,30 @@ mod tests {
         assert_eq!(trusting.caller(proxy, &headers).to_string(), "198.51.100.7");
         assert_eq!(limits(&[]).caller(proxy, &headers), proxy);
         assert_eq!(trusting.caller(proxy, &HeaderMap::new()), proxy);
+        let says = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(FORWARDED_FOR, value.parse().expect("a value"));
+            trusting.caller(proxy, &headers).to_string()
+        };
+        assert_eq!(says("192.0.2.9, 198.51.100.7:4711"), "198.51.100.7");
+        assert_eq!(
+            says("192.0.2.9, [2001:db8::7]:4711, 10.0.0.2"),
+            "2001:db8::7"
+        );
+        assert_eq!(says("192.0.2.9, [2001:db8::7]"), "2001:db8::7");
+        assert_eq!(says("192.0.2.9, ::ffff:198.51.100.7"), "198.51.100.7");
+        // What stands left of a word that we do not read was written by the caller.
+        assert_eq!(says("127.0.0.1, unknown"), "0.0.0.0");
+        assert_eq!(says("127.0.0.1, unknown, 10.0.0.2"), "0.0.0.0");
+    }
+
+    /// Addresses of one IPv6 network share a bucket.
+    #[test]
+    fn an_ipv6_network_is_one_caller() {
+        let of = |text: &str| bucket_of(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     /// A burst passes, the next request is refused with a time to wait, and another key is not touched by it.

@@ -31,6 +31,7 @@ pub mod refunds;
 pub mod reply;
 pub mod request_id;
 pub mod router;
+pub mod serve;
 
 /// What handlers share.
 pub type App = Arc<AppState>;

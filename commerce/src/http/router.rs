@@ -10,7 +10,9 @@ use axum::routing::{MethodRouter, get, post, put};
 
 use super::frex::{admin as frex_admin, orders as frex_orders};
 use super::problem::Problem;
-use super::{App, admin, callbacks, health, limits, observe, openapi, orders, refunds, request_id};
+use super::{
+    App, admin, body, callbacks, health, limits, observe, openapi, orders, refunds, request_id,
+};
 use crate::pages;
 
 /// Every route of the API with its methods, as `openapi.json` names them.
@@ -113,7 +115,10 @@ pub fn router(app: App) -> Router {
     }
     router
         .route(callbacks::NEUTRAL, get(callbacks::neutral))
-        .merge(pages::router(app.pages.clone()))
+        .merge(
+            pages::router(app.pages.clone())
+                .layer(from_fn_with_state(app.clone(), body::form_in_time)),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), limits::layer))

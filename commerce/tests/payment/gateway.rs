@@ -84,6 +84,8 @@ pub struct Txn {
     pub code: Option<&'static str>,
     pub newest_first: bool,
     pub other_amount: Option<i64>,
+    /// A status query lists this payment alone, with this code.
+    pub lists_only: Option<(String, &'static str)>,
     pub settled: bool,
 }
 
@@ -325,6 +327,18 @@ impl Txn {
             recon_status: Some(if self.settled { "RS" } else { "NRNS" }.to_owned()),
         };
         assert!(!merch_txn_id.is_empty());
+        if let Some((number, code)) = &self.lists_only {
+            let class = match *code {
+                "OTS0001" => Class::Reversed,
+                "OTS0551" => Class::Pending,
+                _ => Class::Failed,
+            };
+            return StatusAnswer {
+                reading: Reading::quiet(class),
+                transaction: Some(said(code, class, Some(number))),
+                others: Vec::new(),
+            };
+        }
         let first = self.captures.first();
         let transaction = match (self.reversed, first, self.code) {
             (true, _, _) => Some(said("OTS0001", Class::Reversed, first)),

@@ -234,3 +234,25 @@ async fn a_broken_refund_is_alone() {
         assert_eq!(refund_of(&world, &sound).await.1, "accepted");
     }
 }
+
+/// A refund that may still arrive is not released, whatever two people say; later it is theirs to say.
+#[tokio::test]
+async fn not_released_while_it_may_arrive() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, _) = in_doubt(&world, "early", RefundFate::LostBefore).await;
+        let (refund, _) = refund_of(&world, &order_id).await;
+        world.clock.advance(15 * MINUTE_MS - 1);
+        let early = world.both_resolve_refund(&refund, "mark_rejected").await;
+        assert_eq!(early.expect_err("too early").code(), "invalid_state");
+        let more = world.refund(&order_id, "more", json!({"amount": 1})).await;
+        assert_eq!(more.expect_err("reserved").code(), "refund_exceeds_balance");
+        world.clock.advance(1);
+        world
+            .both_resolve_refund(&refund, "mark_rejected")
+            .await
+            .expect("they know");
+        assert_eq!(refund_of(&world, &order_id).await.1, "rejected");
+        check_refunds(&world, test.name()).await;
+    }
+}

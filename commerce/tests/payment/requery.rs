@@ -326,3 +326,44 @@ async fn a_configured_schedule() {
         assert!(read.is_err(), "{wrong:?}");
     }
 }
+
+/// A payment that comes to the bank after a query has seen none is not over: the order is neither cancelled nor does it expire
+/// meanwhile, and in the end somebody is told.
+#[tokio::test]
+async fn a_payment_that_came_late() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let mut orders = Vec::new();
+        for reference in ["told", "asked"] {
+            orders.push(world.at_checkout(reference).await);
+        }
+        world.clock.advance(16 * MINUTE_MS);
+        world.flow.run_requery_once().await.expect("asks");
+        for (order_id, _) in &orders {
+            let view = world.view(order_id).await;
+            assert_eq!(view["attempts"][0]["phase"], "abandoned", "{view}");
+        }
+        let mut told = world.gateway.message(&orders[0].1);
+        (told.code, told.message) = ("OTS0551", "PENDING");
+        for (order_id, merch_txn_id) in &orders {
+            world.gateway.say(merch_txn_id, "OTS0551");
+            match *order_id == orders[0].0 {
+                true => world.call_back(&told).await,
+                false => world.ask_now(order_id).await,
+            }
+            assert_eq!(world.state(order_id).await.1, "pending", "{}", test.name());
+            let cancelled = world.flow.cancel(&world.who, order_id).await;
+            assert_eq!(cancelled.expect_err("it may be paid").status(), 409);
+        }
+        world.until_quiet().await;
+        for (order_id, _) in &orders {
+            assert_eq!(world.state(order_id).await.0, "pending", "{}", test.name());
+        }
+        assert_eq!(
+            world.issues().await,
+            ["unresolved_attempt", "unresolved_attempt"],
+            "{}",
+            test.name()
+        );
+    }
+}

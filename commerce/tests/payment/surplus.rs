@@ -93,3 +93,79 @@ async fn two_captures_after_a_failure() {
         assert_eq!(details[0]["first_atom_txn_id"], json!(second));
     }
 }
+
+/// What becomes of another payment under the same attempt says nothing about the one that paid: neither that it went back, nor that it
+/// failed or waits.
+#[tokio::test]
+async fn news_of_another_payment() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.paid("another").await;
+        let second = world.gateway.pay(&merch_txn_id);
+        let mut told = world.gateway.message(&merch_txn_id);
+        told.atom_txn_id.clone_from(&second);
+        world.call_back(&told).await;
+        assert_eq!(world.issues().await, ["duplicate_capture"]);
+        for (number, code) in [
+            (second, "OTS0001"),
+            ("11000000700000".to_owned(), "OTS0600"),
+            ("11000000700001".to_owned(), "OTS0551"),
+        ] {
+            world
+                .gateway
+                .change(&merch_txn_id, |txn| txn.lists_only = Some((number, code)));
+            world.ask_now(&order_id).await;
+            let place = format!("{} {code}", test.name());
+            assert_eq!(
+                world.state(&order_id).await,
+                ("paid".into(), "success".into()),
+                "{place}"
+            );
+            assert_eq!(world.issues().await, Vec::<String>::new(), "{place}");
+            let view = world.view(&order_id).await;
+            assert!(view["confirmed_at"].is_null(), "{place}: {view}");
+        }
+        world
+            .gateway
+            .change(&merch_txn_id, |txn| txn.lists_only = None);
+        world.ask_now(&order_id).await;
+        let view = world.view(&order_id).await;
+        assert!(view["confirmed_at"].is_string(), "{view}");
+        world.flow.ship(&world.who, &order_id).await.expect("ships");
+    }
+}
+
+/// A payment of another amount holds the attempt, and a second one is right. Once the first is given back, with the amount that Atom
+/// named, the second pays the order: nothing is left on hold.
+#[tokio::test]
+async fn a_hold_by_another_payment() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let (order_id, merch_txn_id) = world.at_checkout("held").await;
+        let first = world.gateway.pay(&merch_txn_id);
+        let mut wrong = world.gateway.message(&merch_txn_id);
+        (wrong.amount, wrong.total) = (9_999, 9_999);
+        world.call_back(&wrong).await;
+        let second = world.gateway.pay(&merch_txn_id);
+        let mut right = world.gateway.message(&merch_txn_id);
+        right.atom_txn_id.clone_from(&second);
+        world.call_back(&right).await;
+        let view = world.view(&order_id).await;
+        assert_eq!(view["status"], "pending", "{view}");
+        assert_eq!(view["holds"], json!(["amount_mismatch"]), "{view}");
+        let issue = world.issues_of("amount_mismatch").await[0].clone();
+        world
+            .both_resolve_issue(&issue, "refund_surplus")
+            .await
+            .expect("carried out");
+        world.follow_refunds().await;
+        let paid = world.gateway.desk(|desk| desk.paid.clone());
+        assert_eq!(paid.len(), 1, "{}", test.name());
+        assert_eq!((&paid[0].atom_txn_id, paid[0].amount), (&first, 9_999));
+        let view = world.view(&order_id).await;
+        assert_eq!(view["status"], "paid", "{}: {view}", test.name());
+        assert_eq!(view["holds"], json!([]), "{view}");
+        assert_eq!(view["attempts"][0]["atom_txn_id"], json!(second));
+        assert_eq!(world.issues().await, Vec::<String>::new());
+    }
+}

@@ -173,6 +173,11 @@ impl Flow {
         if news.source != Source::Status && !change.after.phase.is_told() {
             // It was believed, whatever it says; the effect on the order follows with the query.
             change.after.phase = Phase::SignatureVerified;
+            if change.after.outcome == Outcome::None {
+                // Somebody has paid, or tried to, after all.
+                change.after.cleared_at = None;
+                change.after.final_at = None;
+            }
             change.after.status_source = Some(news.source);
         }
         if matches!(applied, Applied::Raised(outcome) if outcome >= Outcome::Failed) {
@@ -189,14 +194,10 @@ impl Flow {
     }
 
     async fn decide(&self, tx: &mut Tx, change: &mut Change<'_>) -> Result<Applied, FlowError> {
-        let news = change.news;
         let class = self.class_of(change);
         let captured = change.before.outcome.is_captured();
-        if class == Class::Success && captured && change.is_other_capture() {
-            let number = news.atom_txn_id.unwrap_or("");
-            self.surplus_capture(tx, change.order, change.before, number)
-                .await?;
-            return Ok(Applied::Surplus);
+        if captured && change.is_other_capture() {
+            return self.of_other_capture(tx, change, class).await;
         }
         let money = matches!(
             class,
@@ -221,6 +222,29 @@ impl Flow {
         }
     }
 
+    /// News of another payment under the same attempt. It says nothing about the attempt's own, which stays as it is.
+    async fn of_other_capture(
+        &self,
+        tx: &mut Tx,
+        change: &Change<'_>,
+        class: Class,
+    ) -> Result<Applied, FlowError> {
+        let (news, order, paid) = (change.news, change.order, change.before);
+        let number = news.atom_txn_id.unwrap_or("");
+        match class {
+            Class::Success => {
+                self.surplus_capture(tx, order, paid, number, news.amounts)
+                    .await?;
+                Ok(Applied::Surplus)
+            }
+            Class::Reversed => {
+                self.surplus_is_gone(tx, paid, number).await?;
+                Ok(Applied::NoEffect)
+            }
+            _ => Ok(Applied::NoEffect),
+        }
+    }
+
     /// A success that names no payment cannot be one (12.3), and a code that two people have overruled denies none.
     fn class_of(&self, change: &Change<'_>) -> Class {
         match change.news.reading.class {
@@ -240,6 +264,11 @@ impl Flow {
             };
         }
         change.after.outcome = to;
+        if to == Outcome::Pending {
+            // It is with the bank: that nobody had paid so far clears nothing any more.
+            change.after.cleared_at = None;
+            change.after.final_at = None;
+        }
         if change.after.phase != Phase::Completed {
             change.after.phase = phase;
         }

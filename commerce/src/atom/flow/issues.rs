@@ -103,6 +103,8 @@ kinds! {
     RefundAmountMismatch = "refund_amount_mismatch", High;
     /// One refund is listed more than once: money may have gone out twice.
     RefundListedTwice = "refund_listed_twice", High;
+    /// The gateway accepted a refund that an operator had marked as rejected: its amount may go out twice.
+    RefundAcceptedLate = "refund_accepted_late", High;
     /// The gateway says about a refund what is not in the table of remarks.
     RefundRemarksUnknown = "refund_remarks_unknown", Low;
     /// A refund failed, in whole or in part, after it was accepted.
@@ -196,14 +198,7 @@ impl Raised {
 /// # Errors
 /// The database fails.
 pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<Raised, StoreError> {
-    let part = |id: Option<&str>| id.unwrap_or("-").to_owned();
-    let subject = [
-        part(new.order_id),
-        part(new.attempt_id),
-        part(new.refund_id),
-        new.about.to_owned(),
-    ];
-    let subject = subject.join("|");
+    let subject = subject(new.order_id, new.attempt_id, new.refund_id, new.about);
     if new.kind.is_once()
         && let Some(raised) = raised_before(tx, new, &subject).await?
     {
@@ -236,6 +231,23 @@ pub async fn open(tx: &mut Tx, now_ms: i64, new: &NewIssue<'_>) -> Result<Raised
         new.detail
     );
     Ok(Raised::New)
+}
+
+/// What tells an issue from others of its kind.
+pub(super) fn subject(
+    order_id: Option<&str>,
+    attempt_id: Option<&str>,
+    refund_id: Option<&str>,
+    about: &str,
+) -> String {
+    let part = |id: Option<&str>| id.unwrap_or("-").to_owned();
+    [
+        part(order_id),
+        part(attempt_id),
+        part(refund_id),
+        about.to_owned(),
+    ]
+    .join("|")
 }
 
 /// What became of the same issue the last time it was raised.

@@ -29,6 +29,7 @@ mod rows;
 mod settings;
 pub mod state;
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -97,6 +98,8 @@ pub struct Flow {
     read_token_key: Secret,
     pace: Arc<Mutex<requery::Pace>>,
     sampler: Arc<Mutex<inbox::Sampler>>,
+    /// When a hint without a name was followed last, unix ms.
+    hinted_at: Arc<AtomicI64>,
 }
 
 impl Flow {
@@ -115,6 +118,7 @@ impl Flow {
             read_token_key: parts.read_token_key,
             pace: Arc::default(),
             sampler: Arc::default(),
+            hinted_at: Arc::default(),
         }
     }
 }

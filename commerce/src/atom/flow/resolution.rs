@@ -295,7 +295,7 @@ impl Flow {
         let unbelieved = Kind::HOLDING.contains(&issue.kind) && !paid.outcome.is_captured();
         let second = match unbelieved {
             true => None,
-            false => Surplus::second_of(&issue.detail, paid),
+            false => self.second_of(&issue.detail, paid),
         };
         if order.paid_attempt_id.as_deref() == Some(&paid.id) && second.is_none() {
             return Err(unfit(

@@ -138,6 +138,10 @@ const ADVICE: &[(&str, &str)] = &[
         "Atom lists one refund of ours twice: the customer may have got the money twice. Ask Atom.",
     ),
     (
+        "refund_accepted_late",
+        "Atom accepted a refund that two operators had marked as rejected. Its amount is free again here: do not give it back once more, and close this when the books are set right.",
+    ),
+    (
         "refund_remarks_unknown",
         "Atom describes a refund in words that we do not know. Add them to the table, or close this.",
     ),

@@ -9,6 +9,7 @@ use super::super::rows::{AttemptRow, OrderRow};
 use super::super::state::{OrderCause, OrderStatus, Outcome, Phase, Source};
 use super::super::{Flow, FlowError};
 use super::{Applied, Change};
+use crate::atom::wire::messages::Amounts;
 use crate::store::{StoreError, Tx};
 
 impl Flow {
@@ -107,14 +108,44 @@ impl Flow {
         order: &OrderRow,
         attempt: &AttemptRow,
         atom_txn_id: &str,
+        amounts: &Amounts,
     ) -> Result<(), FlowError> {
+        let told = self.captured_of(amounts.total, amounts.surcharge);
         let detail = json!({
             "atom_txn_id": atom_txn_id, "first_atom_txn_id": attempt.atom_txn_id,
-            "amount": attempt.amount,
+            "amount": told.unwrap_or(attempt.amount),
+            "total": amounts.total, "surcharge": amounts.surcharge,
         });
         let kind = Kind::DuplicateCapture;
         self.raise_surplus(tx, (order, attempt), kind, atom_txn_id, detail)
             .await
+    }
+
+    /// Atom gave a further capture back of its own accord: there is nothing left of it to decide about.
+    pub(super) async fn surplus_is_gone(
+        &self,
+        tx: &mut Tx,
+        attempt: &AttemptRow,
+        atom_txn_id: &str,
+    ) -> Result<(), FlowError> {
+        let subject = super::issues::subject(
+            Some(&attempt.order_id),
+            Some(&attempt.id),
+            None,
+            atom_txn_id,
+        );
+        sqlx::query(
+            "UPDATE issues SET closed_at = $1, resolution = 'reversed by the gateway' \
+             WHERE order_id = $2 AND kind = $3 AND subject = $4 AND closed_at IS NULL",
+        )
+        .bind(self.clock.now_ms())
+        .bind(&attempt.order_id)
+        .bind(Kind::DuplicateCapture.as_str())
+        .bind(subject)
+        .execute(tx.conn())
+        .await
+        .map_err(StoreError::from)?;
+        Ok(())
     }
 
     /// Raises an issue about a capture that is too much, and counts it if it is new.

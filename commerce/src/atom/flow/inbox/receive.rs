@@ -1,6 +1,7 @@
 //! Checks 7 to 10 of section 14, after the message was opened, for both addresses.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use sqlx::Row;
 use url::Url;
@@ -17,6 +18,8 @@ use crate::store::StoreError;
 const INLINE_MS: i64 = 5_000;
 /// Attempts that a hint without a name pulls.
 const HINT_PULLS_MAX: i64 = 5;
+/// The least time between two hints without a name that are followed.
+const HINT_GAP_MS: i64 = 1_000;
 
 /// What Atom's server is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,12 +183,27 @@ impl Flow {
     }
 
     fn pull_later(&self, merch_txn_id: Option<String>) {
+        if merch_txn_id.is_none() && !self.follows_a_hint() {
+            return;
+        }
         let flow = self.clone();
         tokio::spawn(async move {
             if let Err(error) = flow.pull_hinted(merch_txn_id.as_deref()).await {
                 log::error!("Hint not followed error={error}");
             }
         });
+    }
+
+    /// Whether a hint without a name is followed now. Anybody can send them, and one pulls for all that came around it.
+    fn follows_a_hint(&self) -> bool {
+        let now_ms = self.clock.now_ms();
+        let last = self.hinted_at.load(Ordering::Relaxed);
+        let gone = now_ms < last || now_ms >= last + HINT_GAP_MS;
+        // Of several at the same time one wins.
+        gone && self
+            .hinted_at
+            .compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Pulls the attempt of this name, or, without one, the newest that are with their customers.

@@ -31,6 +31,7 @@ use sqlx::Row;
 use self::rows::RefundRow;
 use self::state::RefundState;
 use super::issues::{self, Kind, NewIssue};
+use super::state::Outcome;
 use super::{Flow, FlowError, OrderRow, audit, take_order};
 use crate::store::{StoreError, Tx};
 
@@ -134,17 +135,23 @@ impl Flow {
         let gone = refund.surplus || balance::attempt_of(tx, refund).await?.is_given_back();
         let given_back = gone && refund.state.counts_as_refunded();
         if let (Some(issue_id), true) = (&refund.issue_id, given_back) {
-            sqlx::query(
+            let closed = sqlx::query(
                 "UPDATE issues SET closed_at = $1, resolution = $2 \
-                 WHERE id = $3 AND closed_at IS NULL",
+                 WHERE id = $3 AND closed_at IS NULL RETURNING kind",
             )
             .bind(now_ms)
             .bind(&resolution)
             .bind(issue_id)
-            .execute(tx.conn())
+            .fetch_optional(tx.conn())
             .await
             .map_err(StoreError::from)?;
-            if !refund.surplus {
+            let kind: Option<String> = closed
+                .map(|row| row.try_get("kind"))
+                .transpose()
+                .map_err(StoreError::from)?;
+            if refund.surplus {
+                self.end_hold_by(tx, refund, kind.as_deref()).await?;
+            } else {
                 balance::end_hold(tx, &refund.attempt_id, now_ms).await?;
             }
         }
@@ -154,6 +161,29 @@ impl Flow {
             if let (Some(kind), false) = (holds, refund.surplus) {
                 balance::hold_again(tx, &refund.attempt_id, kind, now_ms).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// What held the attempt was another capture than its own, and that one is given back: its own may pay the order now.
+    async fn end_hold_by(
+        &self,
+        tx: &mut Tx,
+        refund: &RefundRow,
+        kind: Option<&str>,
+    ) -> Result<(), FlowError> {
+        let held = balance::attempt_of(tx, refund).await?;
+        if kind.is_none() || held.hold.as_deref() != kind {
+            return Ok(());
+        }
+        balance::end_hold(tx, &refund.attempt_id, self.clock.now_ms()).await?;
+        let free = balance::attempt_of(tx, refund).await?;
+        let order = take_order(tx, &refund.order_id).await?;
+        let waits = |order: &OrderRow| order.paid_attempt_id.as_deref() != Some(free.id.as_str());
+        if let Some(order) = order.filter(waits)
+            && free.outcome == Outcome::Success
+        {
+            self.pay(tx, &order, &free, &refund.id).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::lines::{self, Line, LineState};
 use super::rows::{Held, RefundRow};
+use super::schedule::MISS_AGE_MS;
 use super::settle::Change;
 use super::state::{Cause, RefundState};
 use super::submit::{self, Sending};
@@ -152,7 +153,10 @@ impl Flow {
             Resend => self.may_resend(order, before)?,
             MarkAccepted => decide(&mut after, &mut lines, LineState::Accepted, now_ms),
             MarkProcessed => decide(&mut after, &mut lines, LineState::Processed, now_ms),
-            MarkRejected => decide(&mut after, &mut lines, LineState::Rejected, now_ms),
+            MarkRejected => {
+                may_reject(order, before, now_ms)?;
+                decide(&mut after, &mut lines, LineState::Rejected, now_ms);
+            }
             MarkFailed => decide(&mut after, &mut lines, LineState::Failed, now_ms),
         }
         let change = Change {
@@ -177,8 +181,30 @@ impl Flow {
     }
 }
 
-/// Gives every line that is not settled, or was accepted, the state that the operator decided.
+/// Releasing a refund that was sent is for one that the gateway does not list, and not before its request can have arrived.
+fn may_reject(order: &OrderRow, refund: &RefundRow, now_ms: i64) -> Result<(), FlowError> {
+    let detail = if refund.held == Some(Held::Contradiction) {
+        "the gateway lists this refund: mark it as accepted or processed, or look it up again"
+    } else if refund.state == Unknown
+        && refund
+            .submitted_at
+            .is_none_or(|sent| now_ms < sent + MISS_AGE_MS)
+    {
+        "its request may still arrive at the gateway: wait for 15 minutes from its sending"
+    } else {
+        return Ok(());
+    };
+    Err(FlowError::invalid_state(&order.id, detail))
+}
+
 fn decide(after: &mut RefundRow, lines: &mut [Line], to: LineState, now_ms: i64) {
+    mark(lines, to);
+    after.release();
+    submit::settle_by_lines(after, lines, now_ms);
+}
+
+/// Gives every line that is not settled, or was accepted, the state that the operator decided.
+fn mark(lines: &mut [Line], to: LineState) {
     let open_only = matches!(to, LineState::Accepted | LineState::Rejected);
     for line in lines.iter_mut() {
         let from = line.state;
@@ -186,8 +212,6 @@ fn decide(after: &mut RefundRow, lines: &mut [Line], to: LineState, now_ms: i64)
             line.state = to;
         }
     }
-    after.release();
-    submit::settle_by_lines(after, lines, now_ms);
 }
 
 /// A decision has a reason.
@@ -204,4 +228,45 @@ pub(in crate::atom::flow) fn check_note(note: &str) -> Result<(), FlowError> {
 fn row_of(action: RefundAction) -> (RefundAction, &'static str, &'static [RefundState], bool) {
     let row = ACTIONS.iter().find(|row| row.0 == action);
     *row.expect("every action has a row")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settle::state_of;
+    use super::*;
+
+    /// Whatever stands in the lines of a split refund, a decision that its state permits leads to a state that it may go to.
+    #[test]
+    fn every_decision_of_a_split_refund_is_a_step() {
+        let line = |state| Line {
+            product: String::new(),
+            prod_refund_id: String::new(),
+            amount: 1,
+            state,
+            refund_txn_id: None,
+        };
+        let marks = [
+            (MarkAccepted, LineState::Accepted),
+            (MarkProcessed, LineState::Processed),
+            (MarkRejected, LineState::Rejected),
+            (MarkFailed, LineState::Failed),
+        ];
+        for (action, to) in marks {
+            for first in LineState::ALL {
+                for second in LineState::ALL {
+                    let mut lines = [line(first), line(second)];
+                    let state = state_of(&lines);
+                    if !row_of(action).2.contains(&state) {
+                        continue;
+                    }
+                    mark(&mut lines, to);
+                    let after = state_of(&lines);
+                    assert!(
+                        state == after || state.may_become(after, Cause::Operator),
+                        "{first:?} and {second:?}, {action:?}: {state} -> {after}"
+                    );
+                }
+            }
+        }
+    }
 }

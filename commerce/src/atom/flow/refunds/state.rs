@@ -56,6 +56,9 @@ pub const STEPS: &[(RefundState, RefundState, Cause)] = &[
     (Unknown, Requested, Cause::Answer),
     (Unknown, Accepted, Cause::Answer),
     (Unknown, Rejected, Cause::Answer),
+    // Of a split refund other lines were looked up before the answer came.
+    (Unknown, Processed, Cause::Answer),
+    (Unknown, Failed, Cause::Answer),
     (Unknown, Accepted, Cause::Lookup),
     (Unknown, Processed, Cause::Lookup),
     (Unknown, Failed, Cause::Lookup),
@@ -64,6 +67,8 @@ pub const STEPS: &[(RefundState, RefundState, Cause)] = &[
     (Unknown, Accepted, Cause::Operator),
     (Unknown, Processed, Cause::Operator),
     (Unknown, Rejected, Cause::Operator),
+    // Of a split refund one line is listed as failed, and another was never taken.
+    (Unknown, Failed, Cause::Operator),
     (Accepted, Processed, Cause::Lookup),
     (Accepted, Failed, Cause::Lookup),
     (Accepted, Processed, Cause::Operator),

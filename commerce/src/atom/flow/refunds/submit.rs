@@ -198,7 +198,17 @@ impl Flow {
         let (order, before) = self.take_refund(&mut tx, id).await?;
         let waiting = matches!(before.state, RefundState::Submitting | RefundState::Unknown);
         if before.attempts != marked.number || !waiting {
-            // A look-up, an operator or a later call has settled it since; they know more than this outcome.
+            // A look-up, an operator or a later call has settled it since; they know more than this outcome, unless it was
+            // released and is taken after all.
+            let taken = |answer: &RefundAnswer| answer.lines.iter().any(|line| line.initiated);
+            if before.state == RefundState::Rejected
+                && matches!(&outcome, Some(Ok(answer)) if taken(answer))
+            {
+                let why = "it was marked as rejected, and now the gateway has accepted it";
+                self.raise_for(&mut tx, &before, Kind::RefundAcceptedLate, why)
+                    .await?;
+                tx.commit().await?;
+            }
             return Ok(());
         }
         let mut lines = lines::load(&mut tx, &before).await?;

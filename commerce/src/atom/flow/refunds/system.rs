@@ -31,24 +31,38 @@ pub(in crate::atom::flow) struct Surplus {
     pub(in crate::atom::flow) second: Option<(String, i64)>,
 }
 
-impl Surplus {
+impl Surplus {}
+
+impl Flow {
     /// The second capture that an issue's details name, if they name one.
     pub(in crate::atom::flow) fn second_of(
+        &self,
         detail: &str,
         attempt: &AttemptRow,
     ) -> Option<(String, i64)> {
         let detail: Value = serde_json::from_str(detail).ok()?;
         let number = detail.get("atom_txn_id")?.as_str()?;
         let other = attempt.atom_txn_id.as_deref() != Some(number);
-        let amount = detail
-            .get("amount")
-            .and_then(Value::as_i64)
-            .filter(|amount| *amount > 0);
+        let minor = |name: &str| detail.get(name).and_then(Value::as_i64);
+        let named = minor("amount").filter(|amount| *amount > 0);
+        let amount = named.or_else(|| self.captured_of(minor("total"), minor("surcharge")));
         other.then(|| (number.to_owned(), amount.unwrap_or(attempt.amount)))
     }
-}
 
-impl Flow {
+    /// What can be given back of a capture of this total, which includes the surcharge; minor units. `None` where no total
+    /// is told.
+    pub(in crate::atom::flow) fn captured_of(
+        &self,
+        total: Option<i64>,
+        surcharge: Option<i64>,
+    ) -> Option<i64> {
+        let total = total.filter(|total| *total > 0)?;
+        if self.settings.refund_includes_surcharge {
+            return Some(total);
+        }
+        Some(total - surcharge.unwrap_or(0).clamp(0, total - 1))
+    }
+
     /// Queues the refund of every confirmed late capture that has had none. The number queued.
     pub(super) async fn queue_system_refunds(&self) -> Result<usize, FlowError> {
         if !self.settings.auto_refund_late_capture {

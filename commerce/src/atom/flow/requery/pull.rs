@@ -46,22 +46,32 @@ impl Flow {
         let now_ms = self.clock.now_ms();
         let mut latest = None;
         for id in ids {
-            let row = sqlx::query(
-                "UPDATE payment_attempts SET next_requery_at = CASE \
-                 WHEN next_requery_at IS NOT NULL AND next_requery_at < $1 THEN next_requery_at \
-                 WHEN queried_at IS NOT NULL AND queried_at + $2 > $1 THEN queried_at + $2 \
-                 ELSE $1 END WHERE id = $3 RETURNING next_requery_at",
+            let sql = "SELECT next_requery_at, queried_at FROM payment_attempts WHERE id = $1";
+            let row = sqlx::query(sql)
+                .bind(id)
+                .fetch_optional(self.store.pool())
+                .await
+                .map_err(StoreError::from)?;
+            let Some(row) = row else { continue };
+            let known: Option<i64> = row.try_get("next_requery_at").map_err(StoreError::from)?;
+            let queried: Option<i64> = row.try_get("queried_at").map_err(StoreError::from)?;
+            let due = now_ms.max(queried.map_or(now_ms, |queried| queried + QUERY_GAP_MS));
+            if let Some(known) = known.filter(|known| *known <= due) {
+                // Most are due already: a stranger who asks for them all the time makes no writing for it.
+                latest = latest.max(Some(known));
+                continue;
+            }
+            // What was claimed or pulled meanwhile stays as it is.
+            sqlx::query(
+                "UPDATE payment_attempts SET next_requery_at = $1 \
+                 WHERE id = $2 AND (next_requery_at IS NULL OR next_requery_at > $1)",
             )
-            .bind(now_ms)
-            .bind(QUERY_GAP_MS)
+            .bind(due)
             .bind(id)
-            .fetch_optional(self.store.pool())
+            .execute(self.store.pool())
             .await
             .map_err(StoreError::from)?;
-            if let Some(row) = row {
-                let due: i64 = row.try_get("next_requery_at").map_err(StoreError::from)?;
-                latest = latest.max(Some(due));
-            }
+            latest = latest.max(Some(due));
         }
         Ok(latest)
     }

@@ -88,7 +88,8 @@ impl Flow {
         // Which capture is one too many is known only now that one of them may have paid.
         for other in answer.captures_besides(current.atom_txn_id.as_deref()) {
             let number = other.atom_txn_id.as_deref().unwrap_or("");
-            self.surplus_capture(tx, order, &current, number).await?;
+            self.surplus_capture(tx, order, &current, number, &other.amounts)
+                .await?;
         }
         self.tell_if_over(tx, &current).await?;
         Ok(match applied {
