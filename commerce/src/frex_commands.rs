@@ -308,16 +308,23 @@ async fn decide(
         operator: &operator,
         note,
     };
+    let word = action;
     let decided = if subject.contains(':') {
         let action = RequestAction::from_word(action);
-        let action =
-            action.ok_or_else(|| unknown(RequestAction::ALL.iter().map(|it| it.as_str())))?;
+        let action = action.ok_or_else(|| {
+            no_decision(
+                subject,
+                word,
+                RequestAction::ALL.iter().map(|it| it.as_str()),
+            )
+        })?;
         shop.resolve_request(subject, action, accept_no, decider)
             .await
     } else {
         let action = OrderAction::from_word(action);
-        let action =
-            action.ok_or_else(|| unknown(OrderAction::ALL.iter().map(|it| it.as_str())))?;
+        let action = action.ok_or_else(|| {
+            no_decision(subject, word, OrderAction::ALL.iter().map(|it| it.as_str()))
+        })?;
         shop.resolve_order(subject, action, decider).await
     };
     match decided.map_err(text)? {
@@ -328,9 +335,12 @@ async fn decide(
     }
 }
 
-fn unknown<'a>(words: impl Iterator<Item = &'a str>) -> String {
+fn no_decision<'a>(subject: &str, given: &str, words: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<_> = words.collect();
-    format!("the decisions about it are {}", all.join(", "))
+    format!(
+        "{given} is no decision about {subject}; those are {}",
+        all.join(", ")
+    )
 }
 
 async fn check(frex: &Frex) -> Result<(), String> {

@@ -62,6 +62,9 @@ pub struct Jobs {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Between two checks of the rules that must always hold.
+const INVARIANTS_MS: u64 = 24 * 3_600_000;
+
 /// A job that failed waits this long.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
@@ -74,7 +77,8 @@ impl Jobs {
             return jobs;
         }
         let mut job = |name, every_ms, once| {
-            jobs.spawn(name, every_ms, JOB_SILENT_MS_MAX, app, stopped, once);
+            let silent_ms = JOB_SILENT_MS_MAX + i64::try_from(every_ms).unwrap_or(i64::MAX / 2);
+            jobs.spawn(name, every_ms, silent_ms, app, stopped, once);
         };
         job("requery", settings.requery_ms, requery);
         job("inbox", settings.inbox_ms, inbox);
@@ -82,6 +86,7 @@ impl Jobs {
         job("notify", settings.notify_ms, notify);
         job("expiry", settings.expiry_ms, expiry);
         job("cleanup", settings.cleanup_ms, cleanup);
+        job("invariants", INVARIANTS_MS, invariants);
         if let Some(frex) = &app.frex {
             job("frex_watch", settings.frex_ms, frex_watch);
             job("frex_notify", settings.frex_ms, frex_notify);
@@ -172,6 +177,14 @@ fn cleanup(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
     Box::pin(async move {
         let report = app.flow.run_cleanup_once().await?;
         log::info!("Cleaned up {report:?}");
+        Ok(false)
+    })
+}
+
+fn invariants(app: App) -> Pin<Box<dyn Future<Output = Ran> + Send>> {
+    Box::pin(async move {
+        let found = app.flow.run_invariants_once().await?;
+        log::info!("Rules checked {found:?}");
         Ok(false)
     })
 }

@@ -281,11 +281,11 @@ impl<'a> Builder<'a> {
         flow.merchants = merchants
             .iter()
             .map(|merchant| {
-                let return_origins = merchant.return_origins.clone();
-                (
-                    merchant.id.clone(),
-                    flow::MerchantSettings { return_origins },
-                )
+                let known = flow::MerchantSettings {
+                    return_origins: merchant.return_origins.clone(),
+                    is_told: merchant.notify_url.is_some(),
+                };
+                (merchant.id.clone(), known)
             })
             .collect();
         Some(flow)

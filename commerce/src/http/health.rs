@@ -78,7 +78,7 @@ pub async fn metrics(
     if !allowed.is_empty() && !allowed.contains(&address) {
         return Err(Problem::forbidden("This address may not read metrics"));
     }
-    let of_store = gauges::text(&app.flow.store, app.flow.clock.now_ms()).await;
+    let of_store = gauges::text(&app.flow).await;
     let of_store = of_store.map_err(|error| {
         log::error!("gauges of the store: {error}");
         Problem::internal()

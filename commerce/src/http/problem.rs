@@ -21,14 +21,13 @@ pub struct Problem {
 }
 
 /// The codes of the HTTP surface itself, with their titles.
-const TITLES: [(&str, &str); 13] = [
+const TITLES: [(&str, &str); 12] = [
     ("bad_request", "The request cannot be read"),
     ("validation_failed", "The request breaks a rule"),
     ("unauthorized", "An API key is needed"),
     ("forbidden", "This key may not do that"),
     ("not_found", "There is no such thing"),
     ("method_not_allowed", "The address knows other methods"),
-    ("not_acceptable", "Answers are JSON only"),
     ("request_timeout", "The request took too long to arrive"),
     ("body_too_large", "The body is too large"),
     ("unsupported_media_type", "The body is of another kind"),
@@ -158,5 +157,85 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    /// The words in quotes that can be codes.
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        let quoted = text.split('"').skip(1).step_by(2);
+        quoted.filter(|word| {
+            let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+            !word.is_empty() && word.bytes().all(plain)
+        })
+    }
+
+    /// What stands between two marks.
+    fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+        let text = &text[text.find(from).expect(from)..];
+        &text[..text.find(to).expect(to)]
+    }
+
+    /// The codes that our sources of the HTTP surface give a problem by hand.
+    fn by_hand(dir: &Path, codes: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(dir).expect("sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                by_hand(&path, codes);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source");
+            let parts: Vec<&str> = text.split("::new(").collect();
+            for pair in parts.windows(2) {
+                let ours = pair[0].ends_with("Problem") || pair[0].ends_with("Self");
+                let made: String = pair[1].chars().take(120).collect();
+                if ours && made.trim_start().starts_with("StatusCode::") {
+                    codes.extend(words(&made).take(1).map(str::to_owned));
+                }
+            }
+        }
+    }
+
+    /// Every code that a caller can get is in the document and in the manual, and neither names another one.
+    #[test]
+    fn every_code_is_described() {
+        let mut codes = BTreeSet::new();
+        by_hand(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http"),
+            &mut codes,
+        );
+        let flow = include_str!("../atom/flow/error.rs");
+        let shop = include_str!("../frex/shop.rs");
+        let decide = include_str!("../frex/decide.rs");
+        for part in [
+            between(flow, "fn kind(", "\n    }\n"),
+            between(shop, "fn code(", "fn status("),
+            between(decide, "fn code(", "fn status("),
+        ] {
+            codes.extend(words(part).map(str::to_owned));
+        }
+        // A failure of deferred payment leaves as internal_error.
+        codes.remove("internal");
+        let document: Value = serde_json::from_str(crate::http::openapi::DOCUMENT).expect("JSON");
+        let listed = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+        let listed = listed.as_array().expect("a list of codes").iter();
+        let listed: BTreeSet<String> = listed
+            .map(|code| code.as_str().expect("a code").to_owned())
+            .collect();
+        assert_eq!(listed, codes);
+        let manual = include_str!("../../../docs/commerce.md");
+        let table = between(manual, "## What the errors mean", "\n## ");
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let described: BTreeSet<String> = rows
+            .filter_map(|row| row.split('`').next())
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(described, codes);
     }
 }

@@ -14,8 +14,12 @@ use prometheus::{
 };
 
 use crate::atom::call::{Api, CallClass, CallObserver, CircuitState};
-use crate::atom::flow::FlowObserver;
+use crate::atom::flow::invariants::RULES;
+use crate::atom::flow::state::Source;
+use crate::atom::flow::{CALLBACK_RESULTS, FlowObserver};
+use crate::atom::wire::codes::Alert;
 use crate::atom::wire::crypt;
+use crate::atom::wire::messages::SubChannel;
 use crate::clock::Clock;
 
 pub mod frex;
@@ -54,6 +58,8 @@ pub struct Metrics {
     refunds: IntCounterVec,
     /// Late and duplicate ones.
     captures: (IntCounter, IntCounter),
+    failed_codes: IntCounterVec,
+    violations: IntCounterVec,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     kdf: Mutex<IntCounter>,
@@ -92,7 +98,7 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             register(&registry, HistogramVec::new(options, labels))
         };
-        Arc::new(Self {
+        let metrics = Self {
             gateway_seconds: seconds(
                 "gateway_call_seconds",
                 "Time of calls to Atom",
@@ -120,6 +126,16 @@ impl Metrics {
             captures: (
                 counter("late_capture_total", "Payments after their order was over"),
                 counter("duplicate_capture_total", "Payments of orders paid already"),
+            ),
+            failed_codes: counters(
+                "failed_codes_total",
+                "Attempts that failed by a code that somebody should look at, by what is to be looked at",
+                &["class"],
+            ),
+            violations: counters(
+                "invariant_violations_total",
+                "Orders that broke a rule which must always hold, by rule",
+                &["rule"],
             ),
             requery: counters(
                 "requery_total",
@@ -176,7 +192,32 @@ impl Metrics {
             attempts_window: Window::new(MESSAGES_WINDOW_MS),
             registry,
             clock,
-        })
+        };
+        metrics.begin_at_zero();
+        Arc::new(metrics)
+    }
+
+    /// Makes the lines that alerts ask for: a counter whose first line begins at 1 shows no increase.
+    fn begin_at_zero(&self) {
+        for source in Source::ALL.iter().filter(|s| **s != Source::Status) {
+            for result in CALLBACK_RESULTS {
+                self.callbacks.with_label_values(&[source.as_str(), result]);
+            }
+        }
+        for (channel, _) in SubChannel::ALL {
+            for outcome in ["success", "failed"] {
+                self.attempts.with_label_values(&[channel, outcome]);
+            }
+        }
+        for alert in Alert::OF_FAILURES {
+            self.failed_codes.with_label_values(&[alert.name()]);
+        }
+        for rule in RULES {
+            self.violations.with_label_values(&[rule.name]);
+        }
+        for api in Api::ALL {
+            self.gateway_seconds.with_label_values(&[api.name()]);
+        }
     }
 
     /// A request was served.
@@ -297,6 +338,15 @@ impl FlowObserver for Metrics {
         self.refunds.with_label_values(&[state]).inc();
     }
 
+    fn failed_code(&self, alert: Alert) {
+        self.failed_codes.with_label_values(&[alert.name()]).inc();
+    }
+
+    fn violated(&self, rule: &'static str, orders: usize) {
+        let violations = self.violations.with_label_values(&[rule]);
+        violations.inc_by(orders as u64);
+    }
+
     fn late_capture(&self) {
         self.captures.0.inc();
     }
@@ -407,6 +457,25 @@ mod tests {
         let p95 = quantile(&buckets, 100, 0.95);
         assert!((0.5..=1.0).contains(&p95), "{p95}");
         assert_eq!(quantile(&buckets, 200, 0.99), 1.0);
+    }
+
+    /// What alerts ask for the increase of is there before the first event, at zero.
+    #[test]
+    fn counters_of_alerts_begin_at_zero() {
+        let text = Metrics::new(Clock::manual(0)).text();
+        for line in [
+            "callbacks_total{result=\"orphan\",source=\"callback\"} 0",
+            "callbacks_total{result=\"mismatch\",source=\"return\"} 0",
+            "callbacks_total{result=\"other_merchant\",source=\"callback\"} 0",
+            "attempts_total{outcome=\"failed\",sub_channel=\"UP\"} 0",
+            "failed_codes_total{class=\"merchant_setup\"} 0",
+            "invariant_violations_total{rule=\"1_paid_once\"} 0",
+            "gateway_call_seconds_count{api=\"refund\"} 0",
+            "late_capture_total 0",
+            "duplicate_capture_total 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
     }
 
     /// Error rate and availability follow the calls of the window; a definite refusal is no error of the system.

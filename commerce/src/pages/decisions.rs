@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Pages;
-use super::desk::{Code, caller, refused};
+use super::desk::{Code, Refusal, caller, refused};
 use super::form::Fields;
 use super::order::Order;
 use super::session::{Operator, Signed};
@@ -39,11 +39,11 @@ impl Pages {
         }
     }
 
-    /// Carries out what an operator decides about an issue. `Err("second_operator_required")` says that it is noted and waits.
+    /// Carries out what an operator decides about an issue. The code `second_operator_required` says that it is noted and waits.
     ///
     /// # Errors
-    /// The code of the flow's refusal.
-    pub async fn resolve_issue(&self, signed: &Signed, issue_id: &str) -> Result<(), Code> {
+    /// The flow's refusal.
+    pub async fn resolve_issue(&self, signed: &Signed, issue_id: &str) -> Result<(), Refusal> {
         let (who, key, body) = decision(signed);
         let reply = self
             .flow
@@ -55,8 +55,8 @@ impl Pages {
     /// Carries out what an operator decides about a refund, like [`Pages::resolve_issue`].
     ///
     /// # Errors
-    /// The code of the flow's refusal.
-    pub async fn resolve_refund(&self, signed: &Signed, refund_id: &str) -> Result<(), Code> {
+    /// The flow's refusal.
+    pub async fn resolve_refund(&self, signed: &Signed, refund_id: &str) -> Result<(), Refusal> {
         let (who, key, body) = decision(signed);
         let reply = self
             .flow
@@ -70,7 +70,10 @@ impl Pages {
 /// caller names none.
 fn decision(signed: &Signed) -> (Caller, Option<&str>, String) {
     let form = &signed.form;
-    let body = json!({"action": form.get("action"), "note": form.get("note")});
+    let mut body = json!({"action": form.get("action"), "note": form.get("note")});
+    if let Some(number) = form.filled("atom_txn_id") {
+        body["atom_txn_id"] = json!(number);
+    }
     (
         caller("", &signed.operator.key_id),
         form.filled("key"),
@@ -78,12 +81,9 @@ fn decision(signed: &Signed) -> (Caller, Option<&str>, String) {
     )
 }
 
-fn decided(reply: Result<Reply, FlowError>) -> Result<(), Code> {
-    match reply {
-        Ok(reply) if reply.body["result"] == "second_operator_needed" => {
-            Err("second_operator_required")
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(refused(error)),
+fn decided(reply: Result<Reply, FlowError>) -> Result<(), Refusal> {
+    match reply?.body["result"].as_str() {
+        Some("second_operator_needed") => Err("second_operator_required".into()),
+        _ => Ok(()),
     }
 }

@@ -26,6 +26,40 @@ const PAGE_ROWS: i64 = 50;
 /// Why the flow did not do something, for [`super::words`].
 pub type Code = &'static str;
 
+/// Characters of a reason that are shown at most.
+const REASON_CHARS_MAX: usize = 300;
+
+/// Why the flow did not do what an operator asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For [`super::words`].
+    pub code: Code,
+    /// The flow's own words for this very case, as its API gives them; empty where the code says all.
+    pub reason: String,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Refusal {
+            code,
+            reason: String::new(),
+        }
+    }
+}
+
+impl From<FlowError> for Refusal {
+    fn from(error: FlowError) -> Self {
+        let reason = match error.status() {
+            500.. => String::new(),
+            _ => error.detail().chars().take(REASON_CHARS_MAX).collect(),
+        };
+        Refusal {
+            reason,
+            ..refused(error).into()
+        }
+    }
+}
+
 impl Pages {
     /// Makes an order of the shop and returns its id.
     pub async fn create_order(&self, key: &str, order: &Value) -> Result<String, Code> {
@@ -157,6 +191,10 @@ impl Pages {
             self.add_proposals(&mut issues)
                 .await
                 .map_err(|error| refused(error.into()))?;
+            let undecided = self.flow.undecided_issues().await.map_err(refused)?;
+            for issue in &mut issues.items {
+                issue.undecided = undecided.contains(&issue.issue_id);
+            }
         }
         Ok(issues)
     }
@@ -182,8 +220,13 @@ impl Pages {
     /// Does what a button of an order's page says.
     ///
     /// # Errors
-    /// The code of the flow's refusal.
-    pub async fn act(&self, operator: &Operator, order_id: &str, action: &str) -> Result<(), Code> {
+    /// The flow's refusal.
+    pub async fn act(
+        &self,
+        operator: &Operator,
+        order_id: &str,
+        action: &str,
+    ) -> Result<(), Refusal> {
         let order = self.any_order(order_id).await?.ok_or("not_found")?;
         let who = caller(&order.merchant_id, &operator.key_id);
         let done = match action {
@@ -191,9 +234,9 @@ impl Pages {
             "deliver" => self.flow.deliver(&who, order_id).await,
             "cancel" => self.flow.cancel(&who, order_id).await,
             "requery" => self.flow.requery_now(order_id).await,
-            _ => return Err("not_found"),
+            _ => return Err("not_found".into()),
         };
-        done.map(drop).map_err(refused)
+        Ok(done.map(drop)?)
     }
 }
 
@@ -231,4 +274,24 @@ pub fn refused(error: FlowError) -> Code {
 pub fn failed(error: &StoreError) -> Response {
     log::error!("a page could not be served: {error}");
     broken()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_why_and_a_failure_of_ours_does_not() {
+        // Shows: an operator reads the flow's own reason, cut to a length; what the database said stays in the log.
+        let held = FlowError::invalid_state("ord_1", "the payment is on hold: mark_failed ends it");
+        let held = Refusal::from(held);
+        assert_eq!(held.code, "invalid_state");
+        assert!(held.reason.contains("mark_failed ends it"));
+        let long = Refusal::from(FlowError::invalid_state("ord_1", "x".repeat(2_000)));
+        assert_eq!(long.reason.len(), REASON_CHARS_MAX);
+        let ours = Refusal::from(FlowError::from(StoreError::broken(
+            "orders", "ord_1", "gone",
+        )));
+        assert_eq!((ours.code, ours.reason.as_str()), ("internal_error", ""));
+    }
 }

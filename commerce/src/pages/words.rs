@@ -80,6 +80,26 @@ const WORDS: &[(&str, &str, &str)] = &[
         "Your decision is noted. A second operator must confirm it before money moves.",
     ),
     (
+        "payments_stopped",
+        "We take no payments for the moment. Nothing was charged, and your order is kept. Please try again a little later.",
+        "New payments are stopped (flow.accept_payments). What is under way goes on.",
+    ),
+    (
+        "duplicate_order_ref",
+        "This order was placed before. Please look at it in your orders.",
+        "The reference belongs to another order.",
+    ),
+    (
+        "currency_not_supported",
+        "We cannot take an order in this currency.",
+        "The currency is not one of those that are taken.",
+    ),
+    (
+        "internal_error",
+        "",
+        "Something broke on our side. The log has the reason at this time.",
+    ),
+    (
         "not_found",
         "There is no such order.",
         "There is no such record.",
@@ -103,7 +123,7 @@ pub fn for_customer(code: &str) -> &'static str {
 pub fn for_operator(code: &str) -> &'static str {
     let row = WORDS.iter().find(|(c, ..)| *c == code);
     row.map_or(
-        "This did not work. The log has the reason under this request's time.",
+        "This did not work, and nothing was changed by it. Reload the page and look how it stands.",
         |(_, _, words)| words,
     )
 }
@@ -118,5 +138,19 @@ mod tests {
         assert!(for_customer("<script>").starts_with("Something broke"));
         assert!(for_customer("currency_mismatch").starts_with("Something broke"));
         assert!(for_operator("currency_mismatch").contains("currency"));
+        assert!(!for_operator("unheard_of").contains("log"));
+    }
+
+    #[test]
+    fn a_stop_of_payments_is_not_told_as_a_failure() {
+        // Shows: what the shop can be refused has words of its own, so that nobody calls for a repair that is not needed.
+        for code in [
+            "payments_stopped",
+            "duplicate_order_ref",
+            "currency_not_supported",
+        ] {
+            assert!(!for_customer(code).starts_with("Something broke"), "{code}");
+            assert_ne!(for_operator(code), for_operator("unheard_of"), "{code}");
+        }
     }
 }

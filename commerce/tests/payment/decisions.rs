@@ -436,3 +436,142 @@ async fn a_refund_by_operators() {
         assert_eq!(made.await.expect("made").status, 201, "{}", test.name());
     }
 }
+
+/// Both operators accept a payment under Atom's number of it.
+async fn both_accept(world: &World, id: &str, numbers: [&str; 2]) -> Result<Reply, FlowError> {
+    let mut last = None;
+    for (name, number) in ["op_a", "op_b"].into_iter().zip(numbers) {
+        let body =
+            json!({"action": "accept_amount", "note": "by telephone", "atom_txn_id": number});
+        let who = world.operator(name);
+        let key = format!("{name}-{id}");
+        let body = body.to_string();
+        let reply = world
+            .flow
+            .resolve_issue(&who, id, Some(&key), body.as_bytes());
+        last = Some(reply.await?);
+    }
+    Ok(last.expect("two have decided"))
+}
+
+/// Nobody could tell what became of a payment. The issue is not waved away while that is so: two people accept the payment
+/// under one number of Atom's, or say that nobody paid. Then the order ships, expires, or has a surplus to give back.
+#[tokio::test]
+async fn a_payment_of_which_nobody_could_tell() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let place = test.name();
+        let mut unclear = Vec::new();
+        for name in ["told-paid", "told-unpaid", "paid-besides"] {
+            let (order_id, merch_txn_id) = world.at_checkout(name).await;
+            world.gateway.say(&merch_txn_id, "OTS0551");
+            unclear.push(order_id);
+        }
+        let body = json!({"supersede": true});
+        let other = world.start(&unclear[2], "besides", body).await;
+        let other = super::text(&other.expect("another attempt").body, "merch_txn_id");
+        world.gateway.pay(&other);
+        world.call_back(&world.gateway.message(&other)).await;
+        world.until_quiet().await;
+        assert_eq!(world.issues().await, ["unresolved_attempt"; 3], "{place}");
+        let mut issues = Vec::new();
+        for order_id in &unclear {
+            let row = sqlx::query("SELECT id FROM issues WHERE order_id = $1").bind(order_id);
+            let row = row.fetch_one(test.store.pool()).await.expect("its issue");
+            let id: String = sqlx::Row::get(&row, "id");
+            let closed = one_resolves(&world, &id, "close").await;
+            let closed = closed.expect_err("nobody knows").to_string();
+            assert!(closed.contains("accept_amount") && closed.contains("mark_failed"));
+            issues.push(id);
+        }
+        let nameless = world.both_resolve_issue(&issues[0], "accept_amount").await;
+        let nameless = nameless.expect_err("which one").to_string();
+        assert!(nameless.contains("atom_txn_id"), "{nameless}");
+        for wrong in ["", "0", "12x", "123456789012345"] {
+            let refused = both_accept(&world, &issues[0], [wrong, wrong]).await;
+            assert_eq!(refused.expect_err(wrong).code(), "validation_failed");
+        }
+        let two = ["11000000900777", "11000000900778"];
+        let waits = both_accept(&world, &issues[0], two).await.expect("noted");
+        assert_eq!(waits.body["result"], "second_operator_needed", "{place}");
+        assert_eq!(world.state(&unclear[0]).await.0, "pending", "{place}");
+        let body = json!({"action": "accept_amount", "note": "so it is", "atom_txn_id": two[1]});
+        let (who, body) = (world.operator("op_a"), body.to_string());
+        let agreed = world
+            .flow
+            .resolve_issue(&who, &issues[0], Some("agreed"), body.as_bytes());
+        assert_eq!(agreed.await.expect("both say so").body["result"], "done");
+        let view = world.view(&unclear[0]).await;
+        assert_eq!(view["attempts"][0]["atom_txn_id"], two[1], "{place}");
+        ships(&world, &unclear[0]).await;
+
+        world
+            .both_resolve_issue(&issues[1], "mark_failed")
+            .await
+            .expect("nobody paid");
+        both_accept(&world, &issues[2], ["11000000900999"; 2])
+            .await
+            .expect("paid twice");
+        assert_eq!(world.issues().await, ["duplicate_capture"], "{place}");
+        world.until_quiet().await;
+        assert_eq!(
+            world.state(&unclear[1]).await,
+            ("cancelled".into(), "failed".into()),
+            "{place}"
+        );
+        assert_eq!(world.state(&unclear[2]).await.0, "paid", "{place}");
+        let open = "payment_attempts WHERE outcome IN ('none', 'pending')";
+        assert_eq!(world.count(open).await, 0, "{place}");
+    }
+}
+
+/// A stored message that no key opens any more: the issue says which keys to put back, is not closed while the message waits,
+/// and two people can give the message up; or the keys come back, and then it is applied.
+#[tokio::test]
+async fn a_message_that_cannot_be_applied() {
+    for test in common::stores().await {
+        let world = World::new(&test);
+        let place = test.name();
+        for (name, gives_up) in [("given-up", true), ("keys-back", false)] {
+            let (order_id, _) = world.paid(name).await;
+            let of_order =
+                "merch_txn_id = (SELECT merch_txn_id FROM payment_attempts WHERE order_id = $1)";
+            let run = async |set: &str| {
+                let update = format!("UPDATE callback_inbox SET {set} WHERE {of_order}");
+                let update = sqlx::query(sqlx::AssertSqlSafe(update)).bind(&order_id);
+                update.execute(test.store.pool()).await.expect(set);
+            };
+            run("applied_at = NULL, next_try_at = 0, raw = 'AB' || raw").await;
+            for _ in 0..5 {
+                world.clock.advance(5 * MINUTE_MS);
+                world.flow.run_inbox_once().await.expect("the inbox");
+            }
+            let issue = the_issue(&world, "inbox_stuck").await;
+            let told = world.details_of("inbox_stuck").await;
+            let told = told.last().expect("a detail")["error"].to_string();
+            assert!(told.contains("atom.res_key"), "{told}");
+            let closed = one_resolves(&world, &issue, "close").await;
+            let closed = closed.expect_err("it waits").to_string();
+            assert!(closed.contains("discard it"), "{closed}");
+            let waits = "callback_inbox WHERE applied_at IS NULL";
+            if gives_up {
+                world
+                    .both_resolve_issue(&issue, "discard")
+                    .await
+                    .expect("given up");
+                let audited = "audit WHERE what = 'issue' AND state_after LIKE 'discard: %'";
+                assert_eq!(world.count(audited).await, 1, "{place}");
+            } else {
+                run("raw = SUBSTR(raw, 3)").await;
+                world.clock.advance(5 * MINUTE_MS);
+                world.flow.run_inbox_once().await.expect("the inbox");
+                let given_up = world.both_resolve_issue(&issue, "discard").await;
+                assert_eq!(given_up.expect_err("applied").code(), "invalid_state");
+                let closed = one_resolves(&world, &issue, "close").await;
+                closed.expect("nothing is left to do");
+            }
+            assert_eq!(world.count(waits).await, 0, "{place}");
+            assert_eq!(world.issues().await, Vec::<String>::new(), "{place}");
+        }
+    }
+}

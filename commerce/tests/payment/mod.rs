@@ -5,6 +5,8 @@ mod crashes;
 mod decisions;
 mod desk;
 mod gateway;
+mod gauges;
+mod invariants;
 mod many;
 mod notify;
 mod refund_crash;
@@ -54,6 +56,7 @@ impl World {
     pub fn with(test: &TestStore, change: impl FnOnce(&mut FlowSettings)) -> World {
         let merchant = MerchantSettings {
             return_origins: vec!["https://shop.example".to_owned()],
+            is_told: true,
         };
         let mut settings = FlowSettings {
             merchants: [("shop".to_owned(), merchant)].into(),
@@ -315,7 +318,11 @@ impl World {
             .await
             .expect("what is due");
             match next.get::<Option<i64>, _>("due") {
-                None => return,
+                None => {
+                    let broken = self.flow.run_invariants_once().await.expect("the rules");
+                    assert!(broken.iter().all(|(_, orders)| *orders == 0), "{broken:?}");
+                    return;
+                }
                 // What is due and leased to a process that is gone waits for the end of the lease.
                 Some(due) => self.clock.advance((due - now).max(30_000)),
             }

@@ -301,6 +301,9 @@ impl Flow {
         if applied == Applied::Raised(Outcome::Failed) {
             self.observer
                 .attempt(change.after.sub_channel.as_deref().unwrap_or(""), false);
+            if let Some(alert) = change.news.reading.alert {
+                self.observer.failed_code(alert);
+            }
             let cancels = self.settings.failed_attempt_policy == FailedAttemptPolicy::CancelOrder;
             if cancels && change.order.status == OrderStatus::Pending {
                 self.cancel_failed(tx, change).await?;

@@ -111,6 +111,8 @@ kinds! {
     RefundFailed = "refund_failed", High;
     /// An accepted refund was not reported paid out in its time.
     RefundNotPaidOut = "refund_not_paid_out", Medium;
+    /// An order breaks a rule that must always hold.
+    InvariantViolated = "invariant_violated", High;
 }
 
 impl Kind {
@@ -145,7 +147,7 @@ impl Kind {
                 | Kind::ResultContradicts
                 | Kind::SettledButFailed
                 | Kind::UnconfirmedSuccess
-                | Kind::UnresolvedAttempt
+                | Kind::InvariantViolated
         )
     }
 

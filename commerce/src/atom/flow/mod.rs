@@ -14,6 +14,7 @@ pub mod audit;
 mod error;
 pub mod idempotency;
 mod inbox;
+pub mod invariants;
 pub mod issues;
 mod jobs;
 mod observe;
@@ -36,7 +37,7 @@ use serde_json::Value;
 pub use error::{FieldError, FlowError};
 pub use inbox::{CallbackAnswer, InboxReport, Landing, LandingState};
 pub use jobs::CleanupReport;
-pub use observe::{FlowObserver, Unobserved};
+pub use observe::{CALLBACK_RESULTS, FlowObserver, Unobserved};
 pub use order::{ITEMS_MAX, Item, OrderAsk, OrderFilter, payment_status};
 pub use rows::{
     AttemptRow, OrderRow, attempt, attempts_of, find_order, save_attempt, save_order, take_order,

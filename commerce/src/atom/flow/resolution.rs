@@ -25,15 +25,18 @@ use crate::store::{StoreError, Tx, one};
 pub enum IssueAction {
     /// Give the captured money back. The issue closes when the refund is accepted.
     RefundSurplus,
-    /// What is doubted is right: the hold ends, the order is paid, and the payment is as good as confirmed.
+    /// What is doubted is right: the hold ends, the order is paid, and the payment is as good as confirmed. An attempt of which
+    /// nobody could tell is captured under the number that Atom gives for it.
     AcceptAmount,
     /// Nobody paid by this attempt.
     MarkFailed,
+    /// Give up a stored message that cannot be applied.
+    Discard,
     /// Nothing more to do.
     Close,
 }
 
-use IssueAction::{AcceptAmount, Close, MarkFailed, RefundSurplus};
+use IssueAction::{AcceptAmount, Close, Discard, MarkFailed, RefundSurplus};
 
 impl IssueAction {
     /// The word of the API.
@@ -42,11 +45,12 @@ impl IssueAction {
             RefundSurplus => "refund_surplus",
             AcceptAmount => "accept_amount",
             MarkFailed => "mark_failed",
+            Discard => "discard",
             Close => "close",
         }
     }
 
-    /// Whether money goes, or goods may go, because of it.
+    /// Whether money goes, or goods may go, because of it, or the news of a payment is given up.
     pub fn moves_money(self) -> bool {
         self != Close
     }
@@ -69,6 +73,7 @@ impl IssueAction {
                 Kind::ResultContradicts,
                 Kind::SettledButFailed,
                 Kind::UnconfirmedSuccess,
+                Kind::UnresolvedAttempt,
             ]),
             MarkFailed => Some(&[
                 Kind::AmountMismatch,
@@ -77,8 +82,14 @@ impl IssueAction {
                 Kind::ResultContradicts,
                 Kind::UnresolvedAttempt,
             ]),
+            Discard => Some(&[Kind::InboxStuck]),
             Close => None,
         }
+    }
+
+    /// Whether it is for issues of this kind.
+    pub fn suits(self, kind: Kind) -> bool {
+        self.kinds().is_none_or(|kinds| kinds.contains(&kind))
     }
 }
 
@@ -87,6 +98,34 @@ impl IssueAction {
 struct IssueDecision {
     action: IssueAction,
     note: String,
+    /// Atom's number of the payment, where an attempt is accepted of which no capture is known.
+    atom_txn_id: Option<String>,
+}
+
+impl IssueDecision {
+    fn check(&self) -> Result<(), FlowError> {
+        check_note(&self.note)?;
+        match &self.atom_txn_id {
+            Some(number) if !is_atom_txn_id(number) => Err(FlowError::field(
+                "atom_txn_id",
+                "a number of 1 to 14 digits",
+            )),
+            Some(_) if self.action != AcceptAmount => Err(FlowError::field(
+                "atom_txn_id",
+                "goes with accept_amount only",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a second operator has to ask for as well: the same action, under the same number.
+    fn asked(&self) -> String {
+        let word = self.action.as_str();
+        match &self.atom_txn_id {
+            Some(number) => format!("{word} {number}"),
+            None => word.to_owned(),
+        }
+    }
 }
 
 struct Issue {
@@ -114,7 +153,7 @@ impl Flow {
         let request = Use::new(&caller.merchant_id, route, key, body)?;
         let decision: IssueDecision = serde_json::from_slice(body)
             .map_err(|error| FlowError::field("body", error.to_string()))?;
-        check_note(&decision.note)?;
+        decision.check()?;
         let now_ms = self.clock.now_ms();
         let mut tx = self.store.begin().await?;
         match request.begin(&mut tx, now_ms, REFUND_LIFE_MS).await? {
@@ -124,11 +163,7 @@ impl Flow {
             Begin::Running { .. } => return Err(FlowError::RequestInProgress),
         }
         let issue = open_issue(&mut tx, id).await?;
-        let suits = decision
-            .action
-            .kinds()
-            .is_none_or(|kinds| kinds.contains(&issue.kind));
-        if !suits {
+        if !decision.action.suits(issue.kind) {
             let word = decision.action.as_str();
             let detail = format!("{word} is not for an issue of kind {}", issue.kind.as_str());
             return Err(FlowError::invalid_state(
@@ -146,6 +181,25 @@ impl Flow {
         Ok(Reply::new(200, body))
     }
 
+    /// Ids of open issues that are not closed without a decision, because something hangs on them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn undecided_issues(&self) -> Result<Vec<String>, FlowError> {
+        let rows = sqlx::query(
+            "SELECT i.id FROM issues i JOIN payment_attempts a ON a.id = i.attempt_id \
+             WHERE i.closed_at IS NULL AND (a.hold = i.kind OR (i.kind = 'unresolved_attempt' \
+             AND a.outcome IN ('none', 'pending') AND a.cleared_at IS NULL AND a.phase <> 'auth_failed')) \
+             UNION ALL SELECT i.id FROM callback_inbox c JOIN issues i ON i.kind = 'inbox_stuck' \
+             AND i.subject = '-|-|-|' || c.id AND i.closed_at IS NULL WHERE c.applied_at IS NULL",
+        )
+        .fetch_all(self.store.pool())
+        .await
+        .map_err(StoreError::from)?;
+        let ids = rows.iter().map(|row| row.try_get("id"));
+        Ok(ids.collect::<Result<_, _>>().map_err(StoreError::from)?)
+    }
+
     async fn decide_issue(
         &self,
         tx: &mut Tx,
@@ -153,7 +207,7 @@ impl Flow {
         decision: &IssueDecision,
         caller: &Caller,
     ) -> Result<Value, FlowError> {
-        let word = decision.action.as_str();
+        let word = decision.asked();
         let subject = Subject {
             what: "issue",
             id: &issue.id,
@@ -165,16 +219,32 @@ impl Flow {
             None => None,
         };
         if decision.action.moves_money()
-            && self.consent(tx, subject, word, caller).await? == Consent::Proposed
+            && self.consent(tx, subject, &word, caller).await? == Consent::Proposed
         {
-            let mut body = operators::proposed_body(word, caller);
+            let mut body = operators::proposed_body(decision.action.as_str(), caller);
             body["issue_id"] = json!(issue.id);
             return Ok(body);
         }
-        let mut body = json!({"issue_id": issue.id, "result": "done", "action": word});
+        let mut body =
+            json!({"issue_id": issue.id, "result": "done", "action": decision.action.as_str()});
         let mut closed = true;
         if decision.action == Close {
-            must_not_hold(tx, issue).await?;
+            must_not_be_open(tx, issue).await?;
+            if issue.kind == Kind::InboxStuck && self.is_stuck(tx, &stuck_message(issue)?).await? {
+                return Err(unfit(
+                    issue,
+                    "the message is not applied: put the keys of its time back, or discard it",
+                ));
+            }
+        } else if decision.action == Discard {
+            let inbox_id = stuck_message(issue)?;
+            if !self.is_stuck(tx, &inbox_id).await? {
+                return Err(unfit(
+                    issue,
+                    "the message was applied meanwhile; close the issue",
+                ));
+            }
+            self.discard_message(tx, &inbox_id).await?;
         } else {
             let order = order.ok_or_else(|| unfit(issue, "the issue names no order"))?;
             let paid = attempt_of(tx, issue).await?;
@@ -186,11 +256,15 @@ impl Flow {
                     );
                     closed = false;
                 }
-                AcceptAmount => self.accept(tx, issue, &order, &paid, caller).await?,
+                AcceptAmount => {
+                    let number = decision.atom_txn_id.as_deref();
+                    self.accept(tx, issue, &order, &paid, (number, caller))
+                        .await?;
+                }
                 MarkFailed => {
                     self.mark_failed(tx, issue, &order, &paid, caller).await?;
                 }
-                Close => {}
+                Discard | Close => {}
             }
         }
         if closed {
@@ -231,7 +305,9 @@ impl Flow {
         }
         if unbelieved {
             let hold = Some(issue.kind.as_str().to_owned());
-            self.believe_capture(tx, issue, paid, hold).await?;
+            let evidence = Evidence::read(issue)?;
+            self.believe_capture(tx, issue, paid, evidence, hold)
+                .await?;
         }
         let surplus = Surplus {
             issue_id: issue.id.clone(),
@@ -252,23 +328,42 @@ impl Flow {
     }
 
     /// Two people say that the payment is right, instead of an agreeing query: the hold ends, and an order that waits is paid
-    /// by it.
+    /// by it. What nobody could tell of is captured under the `number` that Atom gave; an order that does not wait for it has
+    /// a surplus then, like with any other payment.
     async fn accept(
         &self,
         tx: &mut Tx,
         issue: &Issue,
         order: &OrderRow,
         doubted: &AttemptRow,
-        caller: &Caller,
+        (number, caller): (Option<&str>, &Caller),
     ) -> Result<(), FlowError> {
         if doubted.outcome == Outcome::Reversed {
             return Err(unfit(issue, "the gateway has taken this payment back"));
         }
-        let after = self.believe_capture(tx, issue, doubted, None).await?;
+        let unresolved = issue.kind == Kind::UnresolvedAttempt;
+        let mut evidence = Evidence::read(issue)?;
+        if unresolved && doubted.hold.is_some() {
+            return Err(unfit(
+                issue,
+                "the payment is on hold by another issue; decide that one",
+            ));
+        }
+        if unresolved {
+            evidence.atom_txn_id = number.map(str::to_owned);
+        } else if number.is_some() {
+            return Err(unfit(
+                issue,
+                "the issue itself tells which capture it is about",
+            ));
+        }
+        let after = self
+            .believe_capture(tx, issue, doubted, evidence, None)
+            .await?;
         let order = if doubted.is_good() {
             order.clone()
         } else {
-            if order.status != OrderStatus::Pending {
+            if order.status != OrderStatus::Pending && !unresolved {
                 return Err(unfit(
                     issue,
                     "the order does not wait for a payment; refund the surplus",
@@ -290,14 +385,14 @@ impl Flow {
         tx: &mut Tx,
         issue: &Issue,
         doubted: &AttemptRow,
+        evidence: Evidence,
         hold: Option<String>,
     ) -> Result<AttemptRow, FlowError> {
         let now_ms = self.clock.now_ms();
-        let evidence = Evidence::read(issue)?;
         let mut after = doubted.clone();
         let mut source = doubted.status_source.unwrap_or(Source::Callback);
-        if issue.kind == Kind::SettledButFailed {
-            // It is a status query that told of this money.
+        if matches!(issue.kind, Kind::SettledButFailed | Kind::UnresolvedAttempt) {
+            // It is a status query that told of this money, or Atom's own word in its place.
             source = Source::Status;
         }
         if !doubted.outcome.is_captured() {
@@ -307,7 +402,10 @@ impl Flow {
             after.surcharge = evidence.surcharge.or(after.surcharge);
         }
         if after.atom_txn_id.is_none() {
-            return Err(unfit(issue, "no capture of this attempt is known"));
+            return Err(unfit(
+                issue,
+                "no capture of this attempt is known: give Atom's number of the payment as atom_txn_id",
+            ));
         }
         if doubted.outcome != Outcome::Success {
             if !doubted.outcome.may_become(Outcome::Success, source) {
@@ -403,20 +501,44 @@ impl Evidence {
     }
 }
 
-/// An issue that holds its attempt is not closed without a decision: nothing else would ever end the hold.
-async fn must_not_hold(tx: &mut Tx, issue: &Issue) -> Result<(), FlowError> {
-    let held = match &issue.attempt_id {
+/// The message that an issue about the inbox names.
+fn stuck_message(issue: &Issue) -> Result<String, StoreError> {
+    let detail: Option<Value> = serde_json::from_str(&issue.detail).ok();
+    let id = detail.and_then(|detail| Some(detail.get("inbox_id")?.as_str()?.to_owned()));
+    id.ok_or_else(|| StoreError::broken("issues", &issue.id, "detail"))
+}
+
+/// An issue that holds its attempt, or of whose attempt nobody knows the end, is not closed without a decision: nothing else
+/// would ever end the hold, or settle the attempt.
+async fn must_not_be_open(tx: &mut Tx, issue: &Issue) -> Result<(), FlowError> {
+    let about = match &issue.attempt_id {
         Some(id) => attempt(tx, id).await?,
         None => None,
     };
-    let hold = held.and_then(|held| held.hold);
-    if hold.as_deref() == Some(issue.kind.as_str()) {
+    let Some(about) = about else { return Ok(()) };
+    if about.hold.as_deref() == Some(issue.kind.as_str()) {
+        let ways = [AcceptAmount, MarkFailed, RefundSurplus]
+            .into_iter()
+            .filter(|action| action.suits(issue.kind))
+            .map(IssueAction::as_str)
+            .collect::<Vec<_>>()
+            .join(" or ");
+        let why = format!("the payment is on hold by this issue: {ways} ends it");
+        return Err(unfit(issue, &why));
+    }
+    if issue.kind == Kind::UnresolvedAttempt && about.is_unresolved() {
         return Err(unfit(
             issue,
-            "the payment is on hold by this issue: accept_amount, mark_failed or refund_surplus ends it",
+            "nobody knows yet what became of the payment: accept_amount with Atom's number of it, or mark_failed",
         ));
     }
     Ok(())
+}
+
+/// Whether it can be a number that Atom gives a payment, as a refund carries it (`spec/atom.md` 7.6).
+fn is_atom_txn_id(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_digit());
+    plain && (1..=14).contains(&text.len()) && !text.starts_with('0')
 }
 
 fn unfit(issue: &Issue, why: &str) -> FlowError {
@@ -475,4 +597,29 @@ async fn close(tx: &mut Tx, id: &str, resolution: &str, now_ms: i64) -> Result<(
     .execute(tx.conn())
     .await?;
     one(&done, "issues", id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIONS: [IssueAction; 5] = [RefundSurplus, AcceptAmount, MarkFailed, Discard, Close];
+
+    /// The manual has a row for every kind of issue, with the decisions that suit it and no others.
+    #[test]
+    fn the_manual_has_every_kind() {
+        let manual = include_str!("../../../../docs/commerce.md");
+        for kind in Kind::ALL {
+            let begins = format!("| `{}` |", kind.as_str());
+            let mut rows = manual.lines().filter_map(|line| line.strip_prefix(&begins));
+            let row = rows.find(|row| row.matches('|').count() == 3);
+            let row = row.unwrap_or_else(|| panic!("no row of {}", kind.as_str()));
+            let decisions = row.split('|').nth(1).expect("decisions");
+            let about_the_issue = decisions.split("of the refund:").next().unwrap_or("");
+            for action in ACTIONS.into_iter().filter(|action| *action != Close) {
+                let named = about_the_issue.contains(&format!("`{}`", action.as_str()));
+                assert_eq!(named, action.suits(*kind), "{} {action:?}", kind.as_str());
+            }
+        }
+    }
 }

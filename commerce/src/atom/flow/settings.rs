@@ -122,6 +122,8 @@ impl Minutes {
 pub struct MerchantSettings {
     /// The origins (`https://shop.example`) to which customers may be sent back.
     pub return_origins: Vec<String>,
+    /// Whether it has an address to which news is posted.
+    pub is_told: bool,
 }
 
 impl Default for FlowSettings {
@@ -158,6 +160,11 @@ impl FlowSettings {
     /// How long a checkout token is taken to live, in ms.
     pub fn token_lifetime_ms(&self) -> i64 {
         self.token_lifetime_s * 1000
+    }
+
+    /// For how many days a slip that is paid at a counter may be open.
+    pub fn slip_days(&self) -> i64 {
+        self.challan_days.max(self.requery_days)
     }
 }
 

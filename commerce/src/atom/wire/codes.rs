@@ -54,6 +54,15 @@ pub enum Alert {
 }
 
 impl Alert {
+    /// Those that a code of a failed payment can have (`spec/atom.md` 12.2).
+    pub const OF_FAILURES: [Alert; 5] = [
+        Alert::Rate,
+        Alert::MerchantSetup,
+        Alert::Amount,
+        Alert::Limits,
+        Alert::Keys,
+    ];
+
     /// The name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -331,6 +340,18 @@ fn find<T: Copy>(table: &[(&str, T)], code: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every alert of a code by which a payment fails has its counter.
+    #[test]
+    fn failures_are_counted() {
+        let tables = PAYMENT_CODES.iter().chain(STATUS_CODES);
+        for (code, reading) in tables.filter(|(_, reading)| reading.class == Class::Failed) {
+            let counted = reading
+                .alert
+                .is_none_or(|alert| Alert::OF_FAILURES.contains(&alert));
+            assert!(counted, "{code}");
+        }
+    }
 
     /// The tables are ordered and have no code twice, so a second entry cannot hide.
     #[test]

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 
-use super::handlers::{Said, show_order, sorry};
+use super::handlers::{Said, show_issues, show_order, show_refunds, sorry};
 use super::order::RefundForm;
 use crate::pages::form::Fields;
 use crate::pages::order::Order;
@@ -82,11 +82,13 @@ async fn resolve_issue(
     Path(issue_id): Path<String>,
     signed: Signed,
 ) -> Response {
-    let to = match pages.resolve_issue(&signed, &issue_id).await {
-        Ok(()) => "/admin/issues?done=1".to_owned(),
-        Err(code) => format!("/admin/issues?problem={code}"),
-    };
-    Redirect::to(&to).into_response()
+    match pages.resolve_issue(&signed, &issue_id).await {
+        Ok(()) => Redirect::to("/admin/issues?done=1").into_response(),
+        Err(refusal) => {
+            let said = Fields::default();
+            show_issues(&pages, &signed.operator, &said, Some(&refusal)).await
+        }
+    }
 }
 
 async fn resolve_refund(
@@ -94,9 +96,11 @@ async fn resolve_refund(
     Path(refund_id): Path<String>,
     signed: Signed,
 ) -> Response {
-    let to = match pages.resolve_refund(&signed, &refund_id).await {
-        Ok(()) => "/admin/refunds?done=1".to_owned(),
-        Err(code) => format!("/admin/refunds?problem={code}"),
-    };
-    Redirect::to(&to).into_response()
+    match pages.resolve_refund(&signed, &refund_id).await {
+        Ok(()) => Redirect::to("/admin/refunds?done=1").into_response(),
+        Err(refusal) => {
+            let said = Fields::default();
+            show_refunds(&pages, &signed.operator, &said, Some(&refusal)).await
+        }
+    }
 }

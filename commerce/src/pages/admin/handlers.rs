@@ -12,7 +12,7 @@ use super::login::{LoginProblem, login};
 use super::order::{OrderPage, RefundForm, order};
 use super::proposal::Deciding;
 use super::{issues, orders, records, refunds, timeline};
-use crate::pages::desk::failed;
+use crate::pages::desk::{Refusal, failed};
 use crate::pages::form::Fields;
 use crate::pages::look::{Page, Tone, notice};
 use crate::pages::session::{Operator, Signed};
@@ -80,6 +80,7 @@ pub(super) struct Said<'a> {
     pub(super) status: StatusCode,
     pub(super) done: &'a str,
     pub(super) problem: &'a str,
+    pub(super) reason: &'a str,
     pub(super) refund: Option<RefundForm<'a>>,
 }
 
@@ -92,7 +93,6 @@ async fn one_order(
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
     let said = Said {
         done: query.get("done"),
-        problem: query.filled("problem").map_or("", words::for_operator),
         ..Said::default()
     };
     show_order(&pages, &operator, &order_id, said).await
@@ -143,6 +143,7 @@ pub(super) async fn show_order(
         moments: &moments,
         done: said.done,
         problem: said.problem,
+        reason: said.reason,
         refund: said.refund.unwrap_or(offered),
         wished,
     };
@@ -157,11 +158,21 @@ async fn act(
     Path((order_id, action)): Path<(String, String)>,
     signed: Signed,
 ) -> Response {
-    let to = match pages.act(&signed.operator, &order_id, &action).await {
-        Ok(()) => format!("/admin/orders/{order_id}?done={action}"),
-        Err(code) => format!("/admin/orders/{order_id}?problem={code}"),
-    };
-    Redirect::to(&to).into_response()
+    match pages.act(&signed.operator, &order_id, &action).await {
+        Ok(()) => {
+            let to = format!("/admin/orders/{order_id}?done={action}");
+            Redirect::to(&to).into_response()
+        }
+        Err(refusal) => {
+            let said = Said {
+                status: StatusCode::CONFLICT,
+                problem: words::for_operator(refusal.code),
+                reason: &refusal.reason,
+                ..Said::default()
+            };
+            show_order(&pages, &signed.operator, &order_id, said).await
+        }
+    }
 }
 
 async fn list_issues(
@@ -170,16 +181,28 @@ async fn list_issues(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
+    show_issues(&pages, &operator, &query, None).await
+}
+
+/// The list of issues, with what became of the last form.
+pub(super) async fn show_issues(
+    pages: &Pages,
+    operator: &Operator,
+    query: &Fields,
+    refusal: Option<&Refusal>,
+) -> Response {
     let (closed, key) = (query.filled("closed").is_some(), fresh_key());
     match pages.issues(closed, query.filled("cursor")).await {
         Ok(list) => {
             let body = maud::html! {
-                (said_above(&query))
-                (issues::issues(&deciding(&pages, &operator, &key), &list, closed))
+                (said_above(query, refusal))
+                (issues::issues(&deciding(pages, operator, &key), &list, closed))
             };
-            Page::new("Issues", operator.chrome("/admin/issues"), body).into_response()
+            Page::new("Issues", operator.chrome("/admin/issues"), body)
+                .status(status_of(refusal))
+                .into_response()
         }
-        Err(code) => sorry(&operator, "/admin/issues", code),
+        Err(code) => sorry(operator, "/admin/issues", code),
     }
 }
 
@@ -189,14 +212,26 @@ async fn list_refunds(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = Fields::parse(query.unwrap_or_default().as_bytes());
+    show_refunds(&pages, &operator, &query, None).await
+}
+
+/// The list of refunds, with what became of the last form.
+pub(super) async fn show_refunds(
+    pages: &Pages,
+    operator: &Operator,
+    query: &Fields,
+    refusal: Option<&Refusal>,
+) -> Response {
     match refunds::read(&pages.flow.store).await {
         Ok(open) => {
             let (now_ms, key) = (pages.flow.clock.now_ms(), fresh_key());
             let body = html! {
-                (said_above(&query))
-                (refunds::refunds(&deciding(&pages, &operator, &key), &open, now_ms))
+                (said_above(query, refusal))
+                (refunds::refunds(&deciding(pages, operator, &key), &open, now_ms))
             };
-            Page::new("Refunds", operator.chrome("/admin/refunds"), body).into_response()
+            Page::new("Refunds", operator.chrome("/admin/refunds"), body)
+                .status(status_of(refusal))
+                .into_response()
         }
         Err(error) => failed(&error),
     }
@@ -208,12 +243,31 @@ fn deciding<'a>(pages: &Pages, operator: &'a Operator, key: &'a str) -> Deciding
 }
 
 /// What became of the last form of a list.
-fn said_above(query: &Fields) -> maud::Markup {
+fn said_above(query: &Fields, refusal: Option<&Refusal>) -> maud::Markup {
     html! {
         @if query.filled("done").is_some() { (notice(Tone::Good, &html! { p { "Done, and written down." } })) }
-        @if let Some(code) = query.filled("problem") {
-            (notice(Tone::Bad, &html! { p { (words::for_operator(code)) } }))
+        @if let Some(refusal) = refusal {
+            (problem(words::for_operator(refusal.code), &refusal.reason))
         }
+    }
+}
+
+/// Why something was not done: the words of its code, and under them the flow's own for this case.
+pub(super) fn problem(words: &str, reason: &str) -> maud::Markup {
+    notice(
+        Tone::Bad,
+        &html! {
+            p { (words) }
+            @if !reason.is_empty() { p.small { (reason) } }
+        },
+    )
+}
+
+fn status_of(refusal: Option<&Refusal>) -> StatusCode {
+    match refusal {
+        // It was noted, and waits for somebody else.
+        Some(refusal) if refusal.code != "second_operator_required" => StatusCode::CONFLICT,
+        _ => StatusCode::OK,
     }
 }
 
@@ -227,4 +281,17 @@ pub(super) fn sorry(operator: &Operator, here: &'static str, code: &str) -> Resp
     Page::new("That did not work", operator.chrome(here), body)
         .status(status)
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_stands_under_the_words_and_is_escaped() {
+        // Shows: what the flow says about a case is shown beside the words of its code, and can be no markup.
+        let shown = problem("That did not work.", "for <b>").into_string();
+        assert!(shown.contains("That did not work.") && shown.contains("for &lt;b&gt;"));
+        assert_eq!(problem("Words.", "").into_string().matches("<p").count(), 1);
+    }
 }

@@ -37,6 +37,8 @@ pub struct Issue {
     pub proposed_action: Option<String>,
     /// The key of the first operator.
     pub proposed_by: Option<String>,
+    /// Whether something stays open until it is decided, so that closing it is refused.
+    pub undecided: bool,
 }
 
 /// A page of the list.
@@ -105,7 +107,7 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "unresolved_attempt",
-        "Nobody could tell what became of this payment. Ask Atom, then close this with what they said.",
+        "Nobody could tell what became of this payment. Ask Atom: if they have the money, accept the payment under their number of it, else mark it as failed.",
     ),
     (
         "settled_but_failed",
@@ -113,7 +115,7 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     (
         "inbox_stuck",
-        "A stored message cannot be applied. The log has the reason.",
+        "A stored message cannot be applied; the reason stands below and in the log. If keys were changed, put those of its time back: the message is applied then by itself. If it can never be applied, ask Atom for each payment of that time, then discard it.",
     ),
     (
         "refund_configuration",
@@ -151,11 +153,14 @@ const ADVICE: &[(&str, &str)] = &[
         "refund_not_paid_out",
         "An accepted refund has not been reported as paid out for long. Ask Atom.",
     ),
+    (
+        "invariant_violated",
+        "The order breaks a rule that must always hold. Send and refund nothing of it before it is known why, and close this when its records are right.",
+    ),
 ];
 
 /// What an operator can do with an issue, in words. Which suits which kind, and what moves money, is the flow's to say.
 const RESOLUTIONS: &[(IssueAction, &str)] = &[
-    (IssueAction::Close, "Close: nothing is left to do"),
     (
         IssueAction::RefundSurplus,
         "Give the money of this payment back",
@@ -168,14 +173,22 @@ const RESOLUTIONS: &[(IssueAction, &str)] = &[
         IssueAction::MarkFailed,
         "Mark the payment as failed: no money came",
     ),
+    (
+        IssueAction::Discard,
+        "Discard the message: it is never applied",
+    ),
+    (IssueAction::Close, "Close: nothing is left to do"),
 ];
 
-/// What suits an issue of this kind.
-fn offered(kind: &str) -> impl Iterator<Item = &'static (IssueAction, &'static str)> {
+/// What suits an issue of this kind, of which something is `undecided` or not.
+fn offered(
+    kind: &str,
+    undecided: bool,
+) -> impl Iterator<Item = &'static (IssueAction, &'static str)> {
     let kind = Kind::parse(kind);
-    RESOLUTIONS.iter().filter(move |(action, _)| {
-        let kinds = action.kinds();
-        kinds.is_none_or(|kinds| kind.is_some_and(|kind| kinds.contains(&kind)))
+    RESOLUTIONS.iter().filter(move |(action, _)| match action {
+        IssueAction::Close => !undecided,
+        _ => kind.is_some_and(|kind| action.suits(kind)),
     })
 }
 
@@ -270,6 +283,18 @@ fn known(detail: &Value) -> Option<Markup> {
 
 fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
     let note_id = format!("note-{}", issue.issue_id);
+    let number_id = format!("number-{}", issue.issue_id);
+    let number = Input {
+        name: "atom_txn_id",
+        id: &number_id,
+        label: "Atom's number of the payment",
+        kind: "text",
+        hint: "If you accept it: up to 14 digits, as Atom tells it. Whoever confirms it gives the same.",
+        keyboard: "numeric",
+        autocomplete: "off",
+        optional: true,
+        ..Input::default()
+    };
     let note = Input {
         name: "note",
         id: &note_id,
@@ -281,8 +306,14 @@ fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
     };
     let proposed = issue.proposed_action.as_deref().unwrap_or_default();
     let by = issue.proposed_by.as_deref().unwrap_or_default();
+    // The flow puts Atom's number behind the action where it is part of what was asked for.
+    let (proposed, said_number) = proposed.split_once(' ').unwrap_or((proposed, ""));
+    let words = match said_number {
+        "" => words_of(proposed).to_owned(),
+        number => format!("{}, under {number}", words_of(proposed)),
+    };
     html! {
-        (proposal(desk.operator, proposed, by, words_of(proposed)))
+        (proposal(desk.operator, proposed, by, &words))
         details open[issue.proposed_action.is_some()] {
             summary { "Resolve" }
             form method="post" action=(format!("/admin/issues/{}/resolve", issue.issue_id)) {
@@ -291,7 +322,7 @@ fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
                 div.field {
                     label for=(format!("action-{}", issue.issue_id)) { "What shall be done" }
                     select id=(format!("action-{}", issue.issue_id)) name="action" {
-                        @for (action, label) in offered(&issue.kind) {
+                        @for (action, label) in offered(&issue.kind, issue.undecided) {
                             option value=(action.as_str()) selected[proposed == action.as_str()] {
                                 (label)
                                 (desk.second(action.moves_money()))
@@ -299,6 +330,7 @@ fn resolve_form(desk: &Deciding<'_>, issue: &Issue) -> Markup {
                         }
                     }
                 }
+                @if issue.kind == Kind::UnresolvedAttempt.as_str() { (number.html()) }
                 (note.html())
                 button type="submit" { "Resolve" }
             }
@@ -320,8 +352,23 @@ mod tests {
         // Shows: whatever issue the flow raises, the page says what it means and offers at least to close it.
         for kind in Kind::ALL {
             assert!(!advice(kind.as_str()).is_empty(), "{}", kind.as_str());
-            assert!(offered(kind.as_str()).count() >= 1, "{}", kind.as_str());
+            assert!(
+                offered(kind.as_str(), false).count() >= 1,
+                "{}",
+                kind.as_str()
+            );
         }
-        assert_eq!(offered("unheard_of").count(), 1);
+        assert_eq!(offered("unheard_of", false).count(), 1);
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_offered() {
+        // Shows: as long as a payment hangs on an issue, closing it is no choice, and every kind that can be so has another.
+        let holding = [Kind::UnresolvedAttempt, Kind::InboxStuck];
+        for kind in Kind::HOLDING.iter().chain(&holding) {
+            let left: Vec<IssueAction> = offered(kind.as_str(), true).map(|row| row.0).collect();
+            assert!(!left.is_empty(), "{}", kind.as_str());
+            assert!(!left.contains(&IssueAction::Close), "{}", kind.as_str());
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::handlers::problem;
 use super::proposal::proposal;
 use super::records::{AttemptRecord, RefundRecord};
 use super::timeline::{Moment, timeline};
@@ -81,6 +82,8 @@ pub struct OrderPage<'a> {
     pub done: &'a str,
     /// Why what was just asked for was refused.
     pub problem: &'a str,
+    /// The flow's own words about it; may be empty.
+    pub reason: &'a str,
     /// What stands in the refund form.
     pub refund: RefundForm<'a>,
     /// The refund that a first operator asked for, in minor units, and who it was.
@@ -108,7 +111,7 @@ pub fn order(page: &OrderPage<'_>) -> Markup {
         @if let Some((_, tone, words)) = DONE.iter().find(|(code, ..)| *code == page.done) {
             (notice(*tone, &html! { p { (words) } }))
         }
-        @if !page.problem.is_empty() { (notice(Tone::Bad, &html! { p { (page.problem) } })) }
+        @if !page.problem.is_empty() { (problem(page.problem, page.reason)) }
         @for hold in &order.holds {
             (notice(Tone::Bad, &html! {
                 p { strong { "On hold: " (hold.replace('_', " ")) ". " } "See " a href="/admin/issues" { "the open issues" } "." }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sqlx::Row;
+use thiserror::Error;
 
 use super::super::apply::{Applied, News};
 use super::super::issues::{self, Kind, NewIssue};
@@ -29,6 +30,20 @@ pub struct InboxReport {
     pub failed: usize,
 }
 
+/// Why a stored message stays where it is.
+#[derive(Debug, Error)]
+enum Unapplied {
+    /// It was verified before it was stored, under a key that the configuration does not have any more.
+    #[error(
+        "no response key opens it any more: put the keys of its time back, behind the current ones of atom.res_key, \
+         atom.res_salt and atom.res_hash_key, and start again"
+    )]
+    NoKey,
+    /// The database, or a rule.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+}
+
 impl Flow {
     /// Applies what was stored and not applied.
     ///
@@ -54,9 +69,10 @@ impl Flow {
             match self.apply_stored(&id, source, raw.as_deref()).await {
                 Ok(()) => report.applied += 1,
                 // Somebody else has applied it, or changed the order meanwhile.
-                Err(FlowError::Store(error)) if error.is_conflict() => {}
+                Err(Unapplied::Flow(FlowError::Store(error))) if error.is_conflict() => {}
                 Err(error) => {
                     report.failed += 1;
+                    log::error!("Callback not applied inbox={id} error={error}");
                     self.note_failure(&id, &error.to_string()).await?;
                 }
             }
@@ -69,7 +85,7 @@ impl Flow {
         id: &str,
         source: Source,
         raw: Option<&str>,
-    ) -> Result<(), FlowError> {
+    ) -> Result<(), Unapplied> {
         // It was verified before it was stored; opening it again needs a key that may be gone by now.
         let opened = self
             .inbound
@@ -79,10 +95,7 @@ impl Flow {
                 self.apply_message(id, source, &signed.callback).await?;
                 Ok(())
             }
-            _ => Err(
-                StoreError::broken("callback_inbox", id, "no response key opens it any more")
-                    .into(),
-            ),
+            _ => Err(Unapplied::NoKey),
         }
     }
 
@@ -159,6 +172,30 @@ impl Flow {
         .await
         .map_err(StoreError::from)?;
         Ok(one(&done, "callback_inbox", inbox_id)?)
+    }
+
+    /// Whether the message still waits to be applied.
+    pub(in crate::atom::flow) async fn is_stuck(
+        &self,
+        tx: &mut Tx,
+        inbox_id: &str,
+    ) -> Result<bool, FlowError> {
+        let found =
+            sqlx::query("SELECT id FROM callback_inbox WHERE id = $1 AND applied_at IS NULL")
+                .bind(inbox_id)
+                .fetch_optional(tx.conn())
+                .await
+                .map_err(StoreError::from)?;
+        Ok(found.is_some())
+    }
+
+    /// Gives up a message that cannot be applied: two people have said so.
+    pub(in crate::atom::flow) async fn discard_message(
+        &self,
+        tx: &mut Tx,
+        inbox_id: &str,
+    ) -> Result<(), FlowError> {
+        self.mark_applied(tx, inbox_id, "discarded").await
     }
 
     async fn note_failure(&self, inbox_id: &str, error: &str) -> Result<(), FlowError> {

@@ -157,8 +157,13 @@ impl Flow {
     }
 
     fn leave_trace(&self, source: Source, from: &str, why: &str, trace: &Trace) {
-        self.observer
-            .callback(source.as_str(), "decrypt_or_signature");
+        // It decrypted and was signed, so no stranger made it.
+        let other_merchant = why == Reason::Merchant.name();
+        let result = match other_merchant {
+            true => "other_merchant",
+            false => "decrypt_or_signature",
+        };
+        self.observer.callback(source.as_str(), result);
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         if !sampler.allows(self.clock.now_ms()) {
             return;

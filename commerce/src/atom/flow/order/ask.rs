@@ -303,6 +303,7 @@ mod tests {
     fn settings() -> FlowSettings {
         let merchant = MerchantSettings {
             return_origins: vec!["https://shop.example".to_owned()],
+            ..MerchantSettings::default()
         };
         FlowSettings {
             merchants: [("shop".to_owned(), merchant)].into(),

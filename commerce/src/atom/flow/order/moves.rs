@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::super::rows::{self, AttemptRow, OrderRow};
-use super::super::state::{OrderCause, OrderStatus, Phase};
+use super::super::state::{OrderCause, OrderStatus, Outcome, Phase};
 use super::super::{Caller, Flow, FlowError, Reply, audit, outbox};
 use crate::store::Tx;
 
@@ -209,6 +209,12 @@ impl AttemptRow {
             || (self.phase == Phase::Abandoned
                 && self.atom_token_id.is_none()
                 && self.auth_error.is_some())
+    }
+
+    /// Whether nobody could tell yet if it was paid.
+    pub fn is_unresolved(&self) -> bool {
+        let told = self.outcome != Outcome::None && self.outcome != Outcome::Pending;
+        !told && self.cleared_at.is_none() && self.phase != Phase::AuthFailed
     }
 
     /// Whether AUTH never left us, so that nobody can pay by it.

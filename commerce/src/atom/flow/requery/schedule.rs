@@ -49,7 +49,7 @@ fn is_slip(attempt: &AttemptRow) -> bool {
 /// For so many days an attempt is asked for of which nothing is known.
 fn query_days(attempt: &AttemptRow, settings: &FlowSettings) -> i64 {
     if is_slip(attempt) {
-        settings.challan_days.max(settings.requery_days)
+        settings.slip_days()
     } else {
         settings.requery_days
     }

@@ -190,13 +190,10 @@ impl Flow {
     /// be known before the last query; it is asked for on.
     async fn tell_if_over(&self, tx: &mut Tx, attempt: &AttemptRow) -> Result<(), FlowError> {
         let asked_out = attempt.next_requery_at.is_none();
-        let unresolved = attempt.cleared_at.is_none() && attempt.phase != Phase::AuthFailed;
         let late = || self.clock.now_ms() >= resolved_ms(attempt, &self.settings);
         let kind = match attempt.outcome {
             Outcome::Success if asked_out && attempt.final_at.is_none() => Kind::UnconfirmedSuccess,
-            Outcome::None | Outcome::Pending if unresolved && (asked_out || late()) => {
-                Kind::UnresolvedAttempt
-            }
+            _ if attempt.is_unresolved() && (asked_out || late()) => Kind::UnresolvedAttempt,
             _ => return Ok(()),
         };
         self.tell_unresolved(tx, attempt, kind).await
