@@ -9,12 +9,13 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
-use crate::frex::decide::{Decided, Decider, OrderAction, RequestAction};
+use crate::frex::decide::{Decided, Decider, OrderAction, RequestAction, is_note};
 use crate::frex::key::RequestType;
 use crate::frex::lease;
 use crate::frex::model::RequestState;
 use crate::frex::service::Frex;
 use crate::frex::view::{self, AlertFilter, RequestFilter};
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::points::Points;
 use crate::store::Store;
@@ -302,6 +303,9 @@ async fn decide(
     accept_no: Option<&str>,
     note: &str,
 ) -> Result<(), String> {
+    if !is_note(note) {
+        return Err("--note must be one line of at most 500 characters".to_owned());
+    }
     let shop = parts(&by.at).await?.shop;
     let operator = by.name()?;
     let decider = Decider {
@@ -472,7 +476,7 @@ fn print_all(lines: impl Iterator<Item = String>) -> Result<(), String> {
 }
 
 fn print(line: &str) -> Result<(), String> {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| format!("standard output: {error}"))
+    writeln!(std::io::stdout(), "{}", logging::one_line(line)).map_err(|error| format!("standard output: {error}"))
 }
 
 fn text(error: impl std::fmt::Display) -> String {

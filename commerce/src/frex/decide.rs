@@ -124,6 +124,15 @@ impl OrderAction {
     }
 }
 
+/// Characters of the longest note.
+const NOTE_CHARS_MAX: usize = 500;
+
+/// Whether a text may be kept as a note: one line of at most 500 characters.
+#[must_use]
+pub fn is_note(text: &str) -> bool {
+    text.chars().count() <= NOTE_CHARS_MAX && !text.chars().any(char::is_control)
+}
+
 /// Who decides, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct Decider<'a> {
@@ -701,5 +710,17 @@ impl Subject {
             }
         }
         Ok(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A note is one line of bounded length; what could order a terminal something is none.
+    #[test]
+    fn notes_are_plain() {
+        assert!(is_note("asked by telephone, 電話で確認") && is_note(&"x".repeat(500)));
+        assert!(!is_note(&"x".repeat(501)) && !is_note("a\nb") && !is_note("a\u{1b}[2J"));
     }
 }

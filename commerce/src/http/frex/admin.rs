@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Desk, Once, wire};
 use crate::atom::flow::Reply;
 use crate::frex::alert;
-use crate::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
+use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::key::RequestType;
 use crate::frex::lease;
 use crate::frex::model::RequestState;
@@ -24,9 +24,6 @@ use crate::http::reply::{Answer, IdempotencyKey, caller};
 const LIMIT_DEFAULT: i64 = 50;
 /// Entries of a page at most.
 const LIMIT_MAX: i64 = 200;
-/// Characters of a note.
-const NOTE_CHARS_MAX: usize = 500;
-
 /// Characters of an order's number, and of a cursor.
 const ORDER_NO_MAX: usize = 40;
 const CURSOR_MAX: usize = 200;
@@ -304,8 +301,8 @@ pub async fn joiner(desk: Desk, Path(joiner_id): Path, body: Json) -> Result<Ans
 }
 
 fn checked(note: &str) -> Result<&str, Problem> {
-    let fits = note.chars().count() <= NOTE_CHARS_MAX && !note.chars().any(char::is_control);
-    fits.then_some(note)
+    decide::is_note(note)
+        .then_some(note)
         .ok_or_else(|| Problem::invalid("note", "must be one line of at most 500 characters"))
 }
 

@@ -12,7 +12,7 @@ use super::order::{OrderPage, order};
 use super::records::{self, Wanted};
 use super::{alerts, history, menu, orders, runs, words};
 use crate::frex::alert;
-use crate::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
+use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::error::FrexError;
 use crate::frex::lease::{self, LeaseView};
 use crate::frex::shop::Shop;
@@ -28,9 +28,6 @@ pub const HERE: &str = "/admin/frex/orders";
 /// Alerts on a page, and runs shown.
 const ROWS: i64 = 50;
 const RUNS: i64 = 30;
-
-/// Characters of the longest note.
-const NOTE_CHARS_MAX: usize = 500;
 
 /// What these pages need.
 #[derive(Clone)]
@@ -249,7 +246,7 @@ fn is_of_number(c: char) -> bool {
 /// Who decides, and the note they wrote.
 fn note(signed: &Signed) -> Option<Decider<'_>> {
     let note = signed.form.filled("note")?;
-    (note.chars().count() <= NOTE_CHARS_MAX).then_some(Decider {
+    decide::is_note(note).then_some(Decider {
         operator: &signed.operator.key_id,
         note,
     })

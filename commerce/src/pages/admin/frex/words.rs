@@ -226,7 +226,7 @@ const SAID: &[(&str, Tone, &str)] = &[
     (
         "note_missing",
         Tone::Bad,
-        "Please write down why: the note goes into the books with your name.",
+        "Please write down why, in one line of at most 500 characters: the note goes into the books with your name.",
     ),
     ("not_found", Tone::Bad, "There is no such record."),
     (
