@@ -205,28 +205,19 @@ async fn resolve_order(
     Path(number): Path<String>,
     signed: Signed,
 ) -> Response {
-    let code = match (
+    let (Some(action), Some(by)) = (
         OrderAction::from_word(signed.form.get("action")),
         note(&signed),
-    ) {
-        (_, None) => "note_missing",
-        (None, _) => "decision_not_fitting",
-        (Some(action), Some(by)) => decided(desk.shop.resolve_order(&number, action, by).await),
+    ) else {
+        return to_order(&number, "note_missing");
     };
-    Redirect::to(&format!("/admin/frex/orders/{number}?said={code}")).into_response()
+    let outcome = desk.shop.resolve_order(&number, action, by).await;
+    decided(&desk, &signed.operator, &number, outcome).await
 }
 
 async fn resolve_request(State(desk): State<Desk>, signed: Signed) -> Response {
     let form = &signed.form;
     let key = form.get("request");
-    let code = match (RequestAction::from_word(form.get("action")), note(&signed)) {
-        (_, None) => "note_missing",
-        (None, _) => "decision_not_fitting",
-        (Some(action), Some(by)) => {
-            let accept_no = form.filled("accept_no");
-            decided(desk.shop.resolve_request(key, action, accept_no, by).await)
-        }
-    };
     // A key begins with its order's number; what does not is no key and leads to no order.
     let number: String = key
         .split(':')
@@ -235,6 +226,17 @@ async fn resolve_request(State(desk): State<Desk>, signed: Signed) -> Response {
         .chars()
         .filter(|c| is_of_number(*c))
         .collect();
+    let (Some(action), Some(by)) = (RequestAction::from_word(form.get("action")), note(&signed))
+    else {
+        return to_order(&number, "note_missing");
+    };
+    let accept_no = form.filled("accept_no");
+    let outcome = desk.shop.resolve_request(key, action, accept_no, by).await;
+    decided(&desk, &signed.operator, &number, outcome).await
+}
+
+/// The order's page again, with what became of the form.
+fn to_order(number: &str, code: &str) -> Response {
     Redirect::to(&format!("/admin/frex/orders/{number}?said={code}")).into_response()
 }
 
@@ -252,14 +254,33 @@ fn note(signed: &Signed) -> Option<Decider<'_>> {
     })
 }
 
-fn decided(decided: Result<Decided, DecideError>) -> &'static str {
-    match decided {
-        Ok(Decided::Done) => "done",
-        Ok(Decided::NeedsSecond) => "second_needed",
-        Err(error) => {
-            log::warn!("a decision about deferred payment was refused: {error}");
-            error.code()
+/// What became of a decision. Why one does not fit stands on the page that answers the form: an address could not carry it without
+/// letting anybody make the page say something else.
+async fn decided(
+    desk: &Desk,
+    operator: &Operator,
+    number: &str,
+    decided: Result<Decided, DecideError>,
+) -> Response {
+    let error = match decided {
+        Ok(Decided::Done) => return to_order(number, "done"),
+        Ok(Decided::NeedsSecond) => return to_order(number, "second_needed"),
+        Err(error) => error,
+    };
+    log::warn!("a decision about deferred payment was refused: {error}");
+    let DecideError::NotFitting { why, .. } = error else {
+        return to_order(number, error.code());
+    };
+    match read_order(desk, operator, number).await {
+        Ok(Some(body)) => {
+            let body = html! { (words::misfit(why)) (body) };
+            let title = format!("Order {number}");
+            page(operator, &title, HERE, &Fields::default(), &body)
+                .status(StatusCode::CONFLICT)
+                .into_response()
         }
+        Ok(None) => to_order(number, "not_found"),
+        Err(error) => failed(&error),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The words of this section: stages, kinds of requests and alerts, decisions, and why a decision was refused.
 
+use maud::{Markup, html};
+
 use crate::frex::alert::AlertKind;
 use crate::frex::decide::{OrderAction, RequestAction};
 use crate::frex::key::RequestType;
-use crate::pages::look::Tone;
+use crate::pages::look::{Tone, notice};
 
 /// The word of `frex::view::stage`, its colour, and what it means.
 pub const STAGES: &[(&str, Tone, &str)] = &[
@@ -214,11 +216,6 @@ const SAID: &[(&str, Tone, &str)] = &[
         "Your decision is noted. A second operator must say the same before it is carried out.",
     ),
     (
-        "decision_not_fitting",
-        Tone::Bad,
-        "This does not fit any more: the order or the request has moved on. Here is how it stands now.",
-    ),
-    (
         "accept_no_missing",
         Tone::Bad,
         "Give the acceptance number that the agency names: 1 to 40 letters, digits or “-”.",
@@ -226,7 +223,7 @@ const SAID: &[(&str, Tone, &str)] = &[
     (
         "note_missing",
         Tone::Bad,
-        "Please write down why, in one line of at most 500 characters: the note goes into the books with your name.",
+        "Please choose what shall be done and write down why, in one line of at most 500 characters: the note goes into the books with your name.",
     ),
     ("not_found", Tone::Bad, "There is no such record."),
     (
@@ -235,6 +232,15 @@ const SAID: &[(&str, Tone, &str)] = &[
         "This did not work. The log has the reason.",
     ),
 ];
+
+/// Why a decision does not fit the order or the request as they stand.
+#[must_use]
+pub fn misfit(why: &str) -> Markup {
+    notice(
+        Tone::Bad,
+        &html! { p { "This does not fit: " (why) ". Here is how it stands now." } },
+    )
+}
 
 /// Colour and words for a code; an unknown code reads as a failure of ours, so that nobody can make the page say something else.
 #[must_use]
@@ -266,6 +272,8 @@ mod tests {
                 .1
                 .contains("no such")
         );
+        let why = misfit("wait <b>").into_string();
+        assert!(why.contains("does not fit: wait &lt;b&gt;. "), "{why}");
         assert!(said("<b>").1.starts_with("This did not work"));
         assert_eq!(stage("<b>"), (Tone::Calm, ""));
     }
