@@ -561,7 +561,8 @@ impl<'a> Case<'a> {
             _ => AlertKind::BillingRefused,
         });
         match confirmed {
-            Some(amount) if amount == expected => {}
+            // The agency has the amount that it was to have, whatever it confirmed before.
+            Some(amount) if amount == expected => decision.resolved.push(AlertKind::AmountMismatch),
             Some(amount) => {
                 let detail = format!("expected {expected} yen, the agency confirms {amount} yen");
                 decision
