@@ -110,7 +110,7 @@ pub enum FrexCommand {
         /// The request's key or the order's number
         subject: String,
         /// For a request: retry_lookup, confirm_accepted, confirm_not_received or close. For an order: retry_registration,
-        /// retry_billing, revert_amount, accept_agency_amount, clear_delete_rejected or close_cancel
+        /// retry_billing, revert_amount, accept_agency_amount, agency_corrected, clear_delete_rejected or close_cancel
         action: String,
         /// With confirm_accepted: the agency's acceptance number
         #[arg(long, value_name = "NUMBER")]

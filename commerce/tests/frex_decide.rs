@@ -66,6 +66,18 @@ async fn bill_again(world: &World) -> bool {
     }
 }
 
+async fn decide_order(world: &World, action: OrderAction) -> Result<Decided, &'static str> {
+    let by = Decider {
+        operator: "one",
+        note: "test",
+    };
+    match world.shop.resolve_order("F1", action, by).await {
+        Ok(decided) => Ok(decided),
+        Err(DecideError::NotFitting { why, .. }) => Err(why),
+        Err(error) => panic!("{action}: {error}"),
+    }
+}
+
 async fn state(world: &World, key: &str) -> Option<RequestState> {
     let picture = world.picture().await;
     let mut rows = picture.requests.values().flatten();
@@ -441,5 +453,62 @@ async fn zero_is_a_cancel() {
         assert_eq!(again.expect_err("it is closed").code(), "closed");
         world.settle(6, 20).await;
         assert_eq!(stage(&world).await, "cancelled", "{}", test.name());
+    }
+}
+
+/// A bill of another amount than the order's is told, and ends in one of two ways: the order takes the agency's amount, or the agency
+/// has corrected its bill.
+#[tokio::test]
+async fn a_bill_of_another_amount_is_settled() {
+    let ways = [
+        (OrderAction::AcceptAgencyAmount, AMOUNT + 7),
+        (OrderAction::AgencyCorrected, AMOUNT),
+    ];
+    for (action, settled) in ways {
+        for test in common::stores().await {
+            let world = approved(test.store.clone()).await;
+            world.agency.behave(Manners {
+                amount_off: 7,
+                ..Manners::healthy()
+            });
+            run(&world, &["BillingReg", "BillingResult"]).await;
+            assert!(told(&world, "billed_amount_mismatch").await);
+            let before = world.picture().await.pairs["F1"].clone();
+            let info = before.info.expect("a state");
+            assert_eq!(
+                (before.order.amount, info.billed_amount),
+                (AMOUNT, AMOUNT + 7)
+            );
+            let decided = decide_order(&world, action).await;
+            assert_eq!(decided, Ok(Decided::Done), "{} {action}", test.name());
+            assert_eq!(world.picture().await.alerts, [], "{} {action}", test.name());
+            let after = world.picture().await.pairs["F1"].clone();
+            let info = after.info.expect("a state");
+            assert_eq!((after.order.amount, info.billed_amount), (settled, settled));
+            assert!(decide_order(&world, action).await.is_err(), "it is settled");
+        }
+    }
+}
+
+/// A registration that the agency confirms with another amount is followed by a change to ours; when that is confirmed, nobody is asked
+/// any more.
+#[tokio::test]
+async fn another_amount_is_changed_back() {
+    for test in common::stores().await {
+        let settings = WorkerSettings::default();
+        let world = World::new(test.store.clone(), 5, Manners::healthy(), settings).await;
+        world.place("F1", AMOUNT).await;
+        run(&world, &["OrderReg"]).await;
+        world.agency.behave(Manners {
+            amount_off: 7,
+            ..Manners::healthy()
+        });
+        run(&world, &["OrderResult"]).await;
+        assert!(told(&world, "amount_mismatch").await, "{}", test.name());
+        world.agency.behave(Manners::healthy());
+        run(&world, &["UpdateReg", "UpdateResult"]).await;
+        assert_eq!(world.picture().await.alerts, [], "{}", test.name());
+        world.settle(6, 20).await;
+        assert_eq!(stage(&world).await, "billed", "{}", test.name());
     }
 }

@@ -74,6 +74,8 @@ words! {
         RevertAmount = "revert_amount",
         /// Take the amount that the agency confirmed.
         AcceptAgencyAmount = "accept_agency_amount",
+        /// The agency billed another amount and has corrected it to the order's.
+        AgencyCorrected = "agency_corrected",
         /// Ask again for the cancel that the agency refused.
         ClearDeleteRejected = "clear_delete_rejected",
         /// The cancel that the agency refused is settled outside: the order ends.
@@ -110,6 +112,12 @@ impl OrderAction {
             Self::AcceptAgencyAmount => (
                 quiet && info.billed_amount != pair.order.amount,
                 "the agency has no other amount, or something is in progress",
+            ),
+            Self::AgencyCorrected => (
+                quiet
+                    && info.billing == BillingState::Complete
+                    && info.billed_amount != pair.order.amount,
+                "only a bill of another amount than the order's is corrected",
             ),
             Self::ClearDeleteRejected => (
                 quiet && info.delete_rejected,
@@ -462,6 +470,10 @@ impl Shop {
                     AlertKind::UpdateRefused,
                     AlertKind::AmountMismatch,
                 ]
+            }
+            OrderAction::AgencyCorrected => {
+                after.billed_amount = pair.order.amount;
+                &[AlertKind::BilledAmountMismatch]
             }
             OrderAction::ClearDeleteRejected => {
                 after.delete_rejected = false;

@@ -117,10 +117,10 @@ pub const fn advice(kind: AlertKind) -> &'static str {
             "The agency refused to bill. Find out why, then bill again or cancel the order."
         }
         AlertKind::BilledAmountMismatch => {
-            "The agency billed another amount than the order's. Speak with the agency before anything else."
+            "The agency billed another amount than the order's. Ask the agency which is right: take its amount, or say that it has corrected the bill."
         }
         AlertKind::AmountMismatch => {
-            "The agency confirmed another amount than was sent. Ask it which one it will bill."
+            "The agency confirmed another amount than was sent. The worker asks it to change the amount to the order's; the alert ends when it has."
         }
         AlertKind::ScreeningNg => {
             "Screening refused the buyer, and the order is closed. Nothing is to be done here; tell the customer."
@@ -192,6 +192,7 @@ pub const fn order_action(action: OrderAction) -> &'static str {
         OrderAction::RetryBilling => "Bill again",
         OrderAction::RevertAmount => "Take the refused change of the amount back",
         OrderAction::AcceptAgencyAmount => "Take the amount that the agency confirmed",
+        OrderAction::AgencyCorrected => "The agency has corrected its bill to the order's amount",
         OrderAction::ClearDeleteRejected => "Ask for the cancel again",
         OrderAction::CloseCancel => "Close the order: its cancel is settled outside",
     }
