@@ -6,7 +6,7 @@ mod frex_support;
 use commerce::clock::DAY_MS;
 use commerce::frex::alert::AlertKind;
 use commerce::frex::duty::Duty;
-use commerce::frex::settings::{BillingTrigger, WorkerSettings};
+use commerce::frex::settings::{BillingTrigger, ClosedWindow, WorkerSettings};
 use commerce::frex::shop::NewOrder;
 use commerce::frex::steps::regist;
 use commerce::frex::steps::table::STEPS;
@@ -511,4 +511,36 @@ async fn buyer_data_has_an_end() {
         .await
         .expect("counted");
     assert_eq!(orders, 2);
+}
+
+/// What is wanted while the agency is closed is sent when it opens, and is not told before it has waited in open time.
+#[tokio::test]
+async fn a_night_is_no_delay() {
+    for test in common::stores().await {
+        // The world begins at 10:00 in Japan.
+        let settings = WorkerSettings {
+            closed: vec![ClosedWindow {
+                from_minute: 600,
+                to_minute: 1_080,
+            }],
+            ..WorkerSettings::default()
+        };
+        let world = World::new(test.store.clone(), 1, Manners::healthy(), settings).await;
+        let (store, kind) = (&world.shop.store, AlertKind::StandbyOverdue);
+        world.place("C1", 11_000).await;
+        let run = async |minutes: i64| {
+            world.clock.advance(minutes * MINUTE_MS);
+            let worker = world.worker(Points::none());
+            worker.run_now("test", &[]).await.expect("it runs");
+            open_alerts(store, kind).await
+        };
+        assert_eq!(run(0).await, 0);
+        assert_eq!(run(7 * 60).await, 0, "{}: seven hours closed", test.name());
+        world.agency.behave(Manners {
+            not_sent: 100,
+            ..Manners::healthy()
+        });
+        assert_eq!(run(80).await, 0, "{}: open for 20 minutes", test.name());
+        assert_eq!(run(15).await, 1, "{}: open for 35 minutes", test.name());
+    }
 }

@@ -506,9 +506,7 @@ impl Run<'_> {
     /// Whether the agency takes no mutations now.
     #[must_use]
     pub fn closed_hours(&self) -> bool {
-        const JAPAN_AHEAD_MIN: i64 = 9 * 60;
-        let minute = (self.now().div_euclid(60_000) + JAPAN_AHEAD_MIN).rem_euclid(1_440);
-        u32::try_from(minute).is_ok_and(|minute| self.settings().closed_at(minute))
+        self.settings().closed_hours(self.now())
     }
 
     /// Renews the lease if it is time.
