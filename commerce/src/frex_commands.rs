@@ -119,6 +119,17 @@ pub enum FrexCommand {
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
     },
+    /// Put an alert away that somebody has seen to
+    ResolveAlert {
+        /// Which store, and who decides
+        #[command(flatten)]
+        by: By,
+        /// The alert's id, as listed
+        alert_id: String,
+        /// What was done; no buyer data
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
     /// Say whether a member company may use deferred payment (joiner.UseFrex)
     Joiner {
         /// Which store
@@ -230,6 +241,15 @@ pub async fn run(command: FrexCommand) -> Result<(), String> {
             accept_no,
             note,
         } => decide(&by, &subject, &action, accept_no.as_deref(), &note).await,
+        FrexCommand::ResolveAlert { by, alert_id, note } => {
+            let operator = by.name()?;
+            let decider = decider(&operator, &note)?;
+            let shop = parts(&by.at).await?.shop;
+            match shop.resolve_alert(&alert_id, decider).await.map_err(text)? {
+                true => print(&format!("{alert_id}: resolved")),
+                false => Err(format!("there is no open alert {alert_id}")),
+            }
+        }
         FrexCommand::Joiner {
             at,
             joiner_id,
@@ -303,15 +323,9 @@ async fn decide(
     accept_no: Option<&str>,
     note: &str,
 ) -> Result<(), String> {
-    if !is_note(note) {
-        return Err("--note must be one line of at most 500 characters".to_owned());
-    }
-    let shop = parts(&by.at).await?.shop;
     let operator = by.name()?;
-    let decider = Decider {
-        operator: &operator,
-        note,
-    };
+    let decider = decider(&operator, note)?;
+    let shop = parts(&by.at).await?.shop;
     let decided = if subject.contains(':') {
         let action = RequestAction::from_word(action);
         let action =
@@ -330,6 +344,13 @@ async fn decide(
             "{subject}: {action} waits for a second operator, who must say the same"
         )),
     }
+}
+
+fn decider<'a>(operator: &'a str, note: &'a str) -> Result<Decider<'a>, String> {
+    if !is_note(note) {
+        return Err("--note must be one line of at most 500 characters".to_owned());
+    }
+    Ok(Decider { operator, note })
 }
 
 fn unknown<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -476,7 +497,8 @@ fn print_all(lines: impl Iterator<Item = String>) -> Result<(), String> {
 }
 
 fn print(line: &str) -> Result<(), String> {
-    writeln!(std::io::stdout(), "{}", logging::one_line(line)).map_err(|error| format!("standard output: {error}"))
+    writeln!(std::io::stdout(), "{}", logging::one_line(line))
+        .map_err(|error| format!("standard output: {error}"))
 }
 
 fn text(error: impl std::fmt::Display) -> String {

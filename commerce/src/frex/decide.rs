@@ -403,6 +403,21 @@ impl Shop {
         Ok(())
     }
 
+    /// Puts an alert away. Says whether there was an open one of this id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn resolve_alert(&self, id: &str, by: Decider<'_>) -> Result<bool, FrexError> {
+        let mut tx = self.store.begin().await?;
+        let now = self.clock.now_ms();
+        let done = alert::resolve_one(tx.conn(), id, by.operator, now).await?;
+        if done {
+            self.note(&mut tx, id, "resolve_alert", by).await?;
+        }
+        self.commit(tx).await?;
+        Ok(done)
+    }
+
     /// Decides about an order.
     ///
     /// # Errors

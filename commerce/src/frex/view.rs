@@ -424,11 +424,12 @@ async fn answers(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexError>
     rows.iter().map(event).collect()
 }
 
-/// Decisions about the order, or about one of its requests.
+/// Decisions about the order, one of its requests or one of its alerts.
 async fn decisions(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexError> {
     let rows = sqlx::query(
         "SELECT id, subject, action, operator, note, state, decided_at FROM frex_decision \
-         WHERE subject = $1 OR subject IN (SELECT request_key FROM frex_request WHERE order_no = $1)",
+         WHERE subject = $1 OR subject IN (SELECT request_key FROM frex_request WHERE order_no = $1) \
+         OR subject IN (SELECT id FROM frex_alert WHERE order_no = $1)",
     )
     .bind(order_no)
     .fetch_all(store.pool())

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::{Desk, Once, wire};
 use crate::atom::flow::Reply;
-use crate::frex::alert;
 use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::key::RequestType;
 use crate::frex::lease;
@@ -264,16 +263,11 @@ async fn decision(
 
 /// `POST /v1/admin/frex/alerts/{alert_id}/resolve`
 pub async fn resolve_alert(desk: Desk, Path(alert_id): Path) -> Result<Answer, Problem> {
-    let (shop, who) = (&desk.frex.shop, desk.principal.key_id.as_str());
-    let now = shop.clock.now_ms();
-    let mut tx = shop.store.begin().await?;
-    let done = alert::resolve_one(tx.conn(), &alert_id, who, now).await;
-    let done = done.map_err(crate::store::StoreError::from)?;
-    tx.commit().await?;
-    if !done {
+    let operator = desk.principal.key_id.as_str();
+    let by = Decider { operator, note: "" };
+    if !desk.frex.shop.resolve_alert(&alert_id, by).await? {
         return Err(Problem::not_found("There is no open alert of this id"));
     }
-    log::info!("frex: alert {alert_id} resolved by '{who}'");
     Ok(Reply::new(200, json!({"id": alert_id, "state": "resolved"})).into())
 }
 

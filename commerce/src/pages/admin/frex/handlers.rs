@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::order::{OrderPage, order};
 use super::records::{self, Wanted};
 use super::{alerts, history, menu, orders, runs, words};
-use crate::frex::alert;
 use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::error::FrexError;
 use crate::frex::lease::{self, LeaseView};
@@ -289,16 +288,12 @@ async fn resolve_alert(
     Path(id): Path<String>,
     signed: Signed,
 ) -> Response {
-    let now_ms = desk.shop.clock.now_ms();
-    let by = &signed.operator.key_id;
-    let resolved = async {
-        let mut conn = desk.shop.store.pool().acquire().await?;
-        alert::resolve_one(&mut conn, &id, by, now_ms).await
-    };
-    let code = match resolved.await {
+    let operator = signed.operator.key_id.as_str();
+    let by = Decider { operator, note: "" };
+    let code = match desk.shop.resolve_alert(&id, by).await {
         Ok(true) => "done",
         Ok(false) => "not_found",
-        Err(error) => return failed(&error.into()),
+        Err(error) => return failed(&error),
     };
     let number: String = signed
         .form

@@ -64,6 +64,7 @@ const SOURCES: &[Source] = &[
         "SELECT d.subject, d.action, COALESCE(k.label, d.operator) AS operator, d.note, d.state, d.decided_at FROM frex_decision d \
          LEFT JOIN api_keys k ON k.id = d.operator \
          WHERE d.subject = $1 OR d.subject IN (SELECT r.request_key FROM frex_request r WHERE r.order_no = $1) \
+         OR d.subject IN (SELECT a.id FROM frex_alert a WHERE a.order_no = $1) \
          ORDER BY d.id LIMIT $2",
         decisions,
     ),
