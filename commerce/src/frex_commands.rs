@@ -267,6 +267,11 @@ pub async fn run(command: FrexCommand) -> Result<(), String> {
 
 async fn reconcile(frex: &Frex) -> Result<(), String> {
     let done = frex.reconcile_now().await.map_err(text)?;
+    if done.not_compared {
+        return print(
+            "nothing was compared: the agency's interface does not tell its bills; compare with its own report",
+        );
+    }
     let asked = format!("{} billed, {} not billed", done.billed, done.unbilled);
     if done.missing + done.amounts + done.surplus > 0 {
         return Err(format!(

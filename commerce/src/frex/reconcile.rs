@@ -1,4 +1,4 @@
-//! Once a day our bills are held against the agency's (`spec/frex.md` 10.4).
+//! Once a day our bills are held against the agency's (`spec/frex.md` 10.4), where its interface tells them.
 //!
 //! The agency's interface has no list of bills, so each side is asked item by item: every order that we have as billed must be
 //! billed there with the same amount, and no order that we have not billed may have a bill there that we do not know of. Nothing
@@ -32,6 +32,8 @@ pub struct Reconciled {
     pub amounts: u64,
     /// Billed there, not here.
     pub surplus: u64,
+    /// Whether the agency offers nothing to compare with: no order was asked about.
+    pub not_compared: bool,
     /// Whether the agency offers no look-up, or refused some: nothing is known about those orders that we have not billed.
     pub no_lookup: bool,
 }
@@ -91,6 +93,13 @@ impl Reconcile<'_> {
     pub async fn run(&self, days: u32) -> Result<Reconciled, ReconcileError> {
         let since = self.now - i64::from(days) * DAY_MS;
         let mut done = Reconciled::default();
+        if !self.agency.is_asked_for_results() {
+            log::info!(
+                "frex: nothing was reconciled: the agency's interface does not tell its bills"
+            );
+            done.not_compared = true;
+            return Ok(done);
+        }
         let mut conn = self.store.pool().acquire().await?;
         let told = alert::orders_told(&mut conn, AlertKind::ReconcileMismatch, true).await?;
         drop(conn);

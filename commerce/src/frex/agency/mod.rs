@@ -192,6 +192,12 @@ pub trait Agency: Send + Sync {
     /// Asks the agency to bill the buyers (6.3). Never safe to repeat without a look-up.
     async fn bill(&self, items: &[Bill]) -> Answer<Acceptance>;
 
+    /// Whether [`Agency::results`] asks the agency. If not, it tells what was kept of earlier answers, and to compare with it says
+    /// nothing.
+    fn is_asked_for_results(&self) -> bool {
+        true
+    }
+
     /// Fetches what became of accepted requests (6.4).
     async fn results(&self, items: &[ResultQuery]) -> Answer<Processed>;
 

@@ -265,6 +265,10 @@ impl Agency for KakebaraiAdapter {
         }
     }
 
+    fn is_asked_for_results(&self) -> bool {
+        false
+    }
+
     async fn results(&self, items: &[ResultQuery]) -> Answer<Processed> {
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
