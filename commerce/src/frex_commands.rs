@@ -17,7 +17,6 @@ use crate::frex::service::Frex;
 use crate::frex::view::{self, AlertFilter, RequestFilter};
 use crate::logging;
 use crate::metrics::Metrics;
-use crate::points::Points;
 use crate::store::Store;
 
 /// What can be seen and done.
@@ -397,12 +396,13 @@ async fn open(at: &At) -> Result<(Config, Store), String> {
 /// Everything, as the daemon has it.
 async fn parts(at: &At) -> Result<Frex, String> {
     let (config, store) = open(at).await?;
+    let points = daemon::points(&config);
     let frex = config
         .frex
         .ok_or_else(|| format!("{}: [frex] is not enabled", at.config.display()))?;
     let clock = Clock::system();
     let metrics = Metrics::new(clock.clone());
-    Frex::new(&frex, &store, &clock, &Points::from_env(), metrics.frex()).map_err(text)
+    Frex::new(&frex, &store, &clock, &points, metrics.frex()).map_err(text)
 }
 
 fn word(value: &Value) -> String {

@@ -129,7 +129,8 @@ impl Builder<'_> {
             let text = error.to_string();
             let key = text.split_whitespace().next().unwrap_or_default();
             let line = self.line("frex.agency", key);
-            self.bad(line, "frex.agency", text.clone(), SAMPLE);
+            let key = format!("frex.agency.{key}");
+            self.bad(line, &key, text, SAMPLE);
             return None;
         }
         Some(agency)

@@ -73,6 +73,7 @@ impl Frex {
                 vault: config.vault.clone(),
                 clock: clock.clone(),
                 settings: config.worker.clone(),
+                protocol: config.agency.protocol,
                 points: points.clone(),
             },
             notifier: Notifier::new(store, clock, &config.notify, heard.clone()),

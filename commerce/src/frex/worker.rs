@@ -23,7 +23,7 @@ use super::steps::table::{STEPS, Step};
 use super::steps::trans;
 use super::vault::Vault;
 use super::{runs, sweep, tables};
-use crate::clock::{Clock, DAY_MS};
+use crate::clock::{Clock, DAY_MS, rfc3339};
 use crate::id;
 use crate::points::Points;
 use crate::store::{Store, Tx};
@@ -110,10 +110,15 @@ pub enum RunError {
 
 fn held_text(held: &Held) -> String {
     match held {
-        Held::Running(view) => format!("run {} of '{}' is active", view.fence, view.owner),
-        Held::NotDue(view) => format!("the next run is due at {} ms", view.next_run_at),
+        Held::Running(view) => format!(
+            "run {} of '{}' is active; ask again when it has ended, at the latest at {}",
+            view.fence,
+            view.owner,
+            rfc3339(view.expires_at)
+        ),
+        Held::NotDue(view) => format!("the next run is due at {}", rfc3339(view.next_run_at)),
         Held::Paused(view) => format!(
-            "'{}' paused the worker",
+            "'{}' paused the worker; resume it, or ask for a run by hand",
             view.paused_by.as_deref().unwrap_or_default()
         ),
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use commerce::clock::Clock;
+use commerce::frex::agency::settings::Protocol;
 use commerce::frex::agency::{Agency, Buyer, Delivery, Detail, TaxRateSummary};
 use commerce::frex::key::RequestType;
 use commerce::frex::lease::Held;
@@ -105,6 +106,7 @@ impl World {
             vault: vault(),
             clock: clock.clone(),
             settings: settings.clone(),
+            protocol: Protocol::Design,
             points: Points::none(),
         };
         shop.set_joiner("J1", true)

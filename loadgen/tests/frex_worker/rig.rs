@@ -5,7 +5,7 @@ use std::sync::Arc;
 use commerce::clock::Clock;
 use commerce::frex::agency::NoObserver;
 use commerce::frex::agency::design::DesignClient;
-use commerce::frex::agency::settings::AgencySettings;
+use commerce::frex::agency::settings::{AgencySettings, Protocol};
 use commerce::frex::report::RunReport;
 use commerce::frex::settings::WorkerSettings;
 use commerce::frex::shop::Shop;
@@ -56,6 +56,7 @@ pub fn shop(store: Store, clock: Clock, settings: &WorkerSettings, points: Point
         vault: frex_support::vault(),
         clock,
         settings: Arc::new(settings.clone()),
+        protocol: Protocol::Design,
         points,
     }
 }

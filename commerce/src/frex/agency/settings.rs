@@ -17,6 +17,20 @@ pub enum Protocol {
     NpKakebarai,
 }
 
+impl Protocol {
+    /// Whether the agency can be asked what screening says. If not, its answer to the registration is all it ever tells.
+    #[must_use]
+    pub const fn tells_screening(self) -> bool {
+        matches!(self, Self::Design)
+    }
+
+    /// Whether the agency knows buyers by its own number only.
+    #[must_use]
+    pub const fn needs_buyer_number(self) -> bool {
+        matches!(self, Self::NpKakebarai)
+    }
+}
+
 /// Settings of the agency client. Passwords come beside them, as secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
