@@ -108,7 +108,8 @@ pub enum FrexCommand {
         by: By,
         /// The request's key or the order's number
         subject: String,
-        /// For a request: retry_lookup, confirm_accepted, confirm_not_received or close. For an order: retry_registration,
+        /// For a request: retry_lookup, confirm_accepted, confirm_not_received, close, and, about screening at an
+        /// agency that cannot be asked, confirm_approved or confirm_refused. For an order: retry_registration,
         /// retry_billing, revert_amount, accept_agency_amount, agency_corrected, clear_delete_rejected or close_cancel
         action: String,
         /// With confirm_accepted: the agency's acceptance number

@@ -4,6 +4,7 @@
 mod common;
 mod frex_support;
 
+use commerce::frex::agency::settings::Protocol;
 use commerce::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
 use commerce::frex::model::{RegState, RequestState, StrState};
 use commerce::frex::settings::WorkerSettings;
@@ -510,5 +511,44 @@ async fn another_amount_is_changed_back() {
         assert_eq!(world.picture().await.alerts, [], "{}", test.name());
         world.settle(6, 20).await;
         assert_eq!(stage(&world).await, "billed", "{}", test.name());
+    }
+}
+
+/// Where the agency cannot be asked what screening says, a held order goes on by its word: two operators approve, one refuses. Where it
+/// can be asked, it is.
+#[tokio::test]
+async fn screening_is_decided_where_it_is_not_told() {
+    for (action, way) in [
+        (RequestAction::ConfirmApproved, "billed"),
+        (RequestAction::ConfirmRefused, "refused"),
+    ] {
+        for test in common::stores().await {
+            let settings = WorkerSettings::default();
+            let mut world = World::new(test.store.clone(), 5, Manners::healthy(), settings).await;
+            world.agency.behave(Manners {
+                held: 100,
+                ..Manners::healthy()
+            });
+            world.place("F1", AMOUNT).await;
+            run(&world, &["OrderReg", "OrderResult", "AuthorizeResult"]).await;
+            assert!(told(&world, "hold_needs_data").await, "{}", test.name());
+            let key = "F1:AUTHORIZE_RESULT:0";
+            let asked = decide(&world, key, action, "one").await;
+            assert!(asked.is_err_and(|why| why.contains("interface tells")));
+            world.shop.protocol = Protocol::NpKakebarai;
+            if action == RequestAction::ConfirmApproved {
+                let one = decide(&world, key, action, "one").await;
+                assert_eq!(one, Ok(Decided::NeedsSecond), "{}", test.name());
+                assert_eq!(stage(&world).await, "held");
+            }
+            let two = decide(&world, key, action, "two").await;
+            assert_eq!(two, Ok(Decided::Done), "{}", test.name());
+            assert!(decide(&world, key, action, "two").await.is_err());
+            assert!(!told(&world, "hold_needs_data").await);
+            world.settle(6, 20).await;
+            let picture = world.picture().await;
+            assert_eq!(stage(&world).await, way, "{}", test.name());
+            assert_eq!(picture.violation(), None, "{}", test.name());
+        }
     }
 }

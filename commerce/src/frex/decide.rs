@@ -4,7 +4,8 @@
 //! the worker. That a billing request never arrived, or is to be taken as
 //! refused without the agency's word, must be said by two operators, and not while it may be on its way.
 
-use super::alert::{self, AlertKind};
+use super::agency::settings::Protocol;
+use super::alert::{self, Alert, AlertKind};
 use super::error::FrexError;
 use super::key::{RequestKey, RequestType};
 use super::model::{
@@ -13,8 +14,8 @@ use super::model::{
 };
 use super::shop::{Shop, ShopError};
 use super::steps::effect::{self, Facts};
-use super::steps::payload;
 use super::steps::table::{self, step_of};
+use super::steps::{outcome, payload};
 use super::tables;
 use crate::id;
 use crate::store::Tx;
@@ -30,14 +31,23 @@ words! {
         ConfirmNotReceived = "confirm_not_received",
         /// It is settled outside: take it as refused.
         Close = "close",
+        /// Where the agency's interface cannot be asked: it says that screening approved the order.
+        ConfirmApproved = "confirm_approved",
+        /// The same: it says that screening refused the order, which ends.
+        ConfirmRefused = "confirm_refused",
     }
 }
 
 impl RequestAction {
-    /// Whether it may be decided about a request of this type in this state.
+    /// Whether it may be decided about a request of this type in this state, at an agency with this interface.
     #[must_use]
-    pub const fn fits(self, kind: RequestType, state: RequestState) -> bool {
+    pub const fn fits(self, kind: RequestType, state: RequestState, protocol: Protocol) -> bool {
         match (self, kind.is_mutation()) {
+            (Self::ConfirmApproved | Self::ConfirmRefused, _) => {
+                matches!(kind, RequestType::AuthorizeResult)
+                    && matches!(state, RequestState::Standby)
+                    && !protocol.tells_screening()
+            }
             (Self::RetryLookup | Self::ConfirmAccepted | Self::Close, true) => {
                 matches!(state, RequestState::Unknown | RequestState::Error)
             }
@@ -49,8 +59,8 @@ impl RequestAction {
         }
     }
 
-    /// Whether a second operator must say the same: the buyer may be billed twice otherwise, under the same key or, after a close,
-    /// under a new one. `refused`: the agency said itself that it did not bill.
+    /// Whether a second operator must say the same: goods are released and the buyer is billed by it, or may be billed twice, under the
+    /// same key or, after a close, under a new one. `refused`: the agency said itself that it did not bill.
     #[must_use]
     pub fn needs_second(self, kind: RequestType, refused: bool) -> bool {
         match self {
@@ -58,7 +68,8 @@ impl RequestAction {
             Self::Close => {
                 matches!(kind, RequestType::BillingReg | RequestType::BillingResult) && !refused
             }
-            Self::RetryLookup | Self::ConfirmAccepted => false,
+            Self::ConfirmApproved => true,
+            Self::RetryLookup | Self::ConfirmAccepted | Self::ConfirmRefused => false,
         }
     }
 }
@@ -231,6 +242,7 @@ struct Subject {
     row: Request,
     /// For a question: the mutation whose outcome it fetches.
     reg: Option<Request>,
+    protocol: Protocol,
     now: i64,
 }
 
@@ -273,6 +285,7 @@ impl Shop {
             info,
             row,
             reg,
+            protocol: self.protocol,
             now: self.clock.now_ms(),
         };
         if later {
@@ -302,6 +315,15 @@ impl Shop {
             let (order_no, keys) = (&parsed.order_no, parsed.family(parsed.seq));
             let (conn, now) = (tx.conn(), subject.now);
             alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
+        }
+        if matches!(
+            action,
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
+        ) {
+            for kind in [AlertKind::HoldNeedsData, AlertKind::DelayOverdue] {
+                let (conn, now) = (tx.conn(), subject.now);
+                alert::resolve(conn, kind, &parsed.order_no, by.operator, now).await?;
+            }
         }
         self.note(&mut tx, key, action.as_str(), by).await?;
         self.commit(tx).await?;
@@ -597,8 +619,16 @@ impl Subject {
         (after.tries, after.misses, after.faults) = (0, 0, 0);
         after.next_attempt_at = self.now;
         let mutation = self.row.kind().is_mutation();
-        if !action.fits(self.row.kind(), self.row.state) {
-            return Err(self.misfit(action, "the request is in another state"));
+        if !action.fits(self.row.kind(), self.row.state, self.protocol) {
+            let why = match action {
+                RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
+                    if self.protocol.tells_screening() =>
+                {
+                    "the agency's interface tells what screening says, and is asked for it"
+                }
+                _ => "the request is in another state",
+            };
+            return Err(self.misfit(action, why));
         }
         match action {
             RequestAction::RetryLookup if mutation => {
@@ -623,6 +653,15 @@ impl Subject {
                 (after.unclear, after.done_at) = (false, self.now);
             }
             RequestAction::ConfirmNotReceived => after.state = RequestState::Standby,
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
+                if !outcome::awaits_screening(&self.pair) =>
+            {
+                return Err(self.misfit(action, "the order waits for no screening any more"));
+            }
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused => {
+                after.state = RequestState::Complete;
+                after.done_at = self.now;
+            }
             RequestAction::Close => {
                 after.state = RequestState::Error;
                 after.done_at = self.now;
@@ -664,6 +703,9 @@ impl Subject {
                 info = pair.info.expect("it was there");
                 self.fail_reg(tx).await?;
             }
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused => {
+                info = self.screened(tx, action).await?;
+            }
             RequestAction::RetryLookup | RequestAction::ConfirmAccepted
                 if self.row.kind().is_mutation() =>
             {
@@ -678,6 +720,33 @@ impl Subject {
             tables::save_state(tx.conn(), &self.info, &info).await?;
         }
         Ok(())
+    }
+
+    /// Writes what the agency's word about screening makes of the order, and gives what it makes of the state.
+    async fn screened(&self, tx: &mut Tx, action: RequestAction) -> Result<StateInfo, FrexError> {
+        let writes = &step_of(RequestType::AuthorizeResult).writes;
+        let approved = action == RequestAction::ConfirmApproved;
+        let sets = if approved {
+            writes.good
+        } else {
+            writes.refused
+        };
+        let facts = Facts {
+            now: self.now,
+            ..Facts::default()
+        };
+        let mut pair = self.pair.clone();
+        effect::apply(sets, &mut pair, &facts);
+        if pair.order != self.pair.order {
+            tables::save_order(tx.conn(), &pair.order).await?;
+        }
+        if !approved {
+            let detail = "an operator has the agency's word that screening refused the buyer; the order is closed";
+            let alert = Alert::of(&self.row.key, &[], detail);
+            let id = id::at("", self.now);
+            alert::raise(tx.conn(), writes.alert, &alert, id, self.now).await?;
+        }
+        Ok(pair.info.expect("it was there"))
     }
 
     /// Whether the order's lock is held by this request.

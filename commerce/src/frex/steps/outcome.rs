@@ -107,6 +107,16 @@ pub fn delay_ms(settings: &WorkerSettings, request: &Request, tries: i64) -> i64
     base + base * spread / 100 * percent / 100
 }
 
+/// Whether an order waits for what screening says: nothing else is in progress, and it said nothing final.
+#[must_use]
+pub fn awaits_screening(pair: &Pair) -> bool {
+    pair.order.state == StrState::Reg
+        && pair.info.as_ref().is_some_and(|info| {
+            info.result == ResultState::Complete
+                && matches!(info.authorize, AuthorizeState::None | AuthorizeState::Delay)
+        })
+}
+
 /// Whether a stored screening answer names hold codes.
 fn asks_for_data(response: &str) -> bool {
     let answer: Option<serde_json::Value> = serde_json::from_str(response).ok();
@@ -606,12 +616,7 @@ impl<'a> Case<'a> {
     }
 
     fn screening(&self, outcome: Outcome<Screening>) -> Decision {
-        let wanted = self.pair.order.state == StrState::Reg
-            && self.pair.info.as_ref().is_some_and(|info| {
-                info.result == ResultState::Complete
-                    && matches!(info.authorize, AuthorizeState::None | AuthorizeState::Delay)
-            });
-        if !wanted {
+        if !awaits_screening(self.pair) {
             return self.ended(RequestState::Skipped, Tally::Skipped);
         }
         match outcome {

@@ -142,6 +142,7 @@ async fn read_order(
         pair: &pair,
         view: &seen,
         proposed: &proposed,
+        protocol: desk.shop.protocol,
         moments: &moments,
     })))
 }

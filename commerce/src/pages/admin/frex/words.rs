@@ -138,7 +138,7 @@ pub const fn advice(kind: AlertKind) -> &'static str {
             "A request waits for long to be sent. See under Runs whether the worker works."
         }
         AlertKind::DelayOverdue => {
-            "Screening has been held for long. Ask the agency what it waits for."
+            "Screening has taken long. Ask the agency what it waits for; where its interface cannot be asked, decide about the request with its word."
         }
         AlertKind::RunOverdue => {
             "The worker has not ended a run for long: nothing moves. See under Runs, and whether its process is alive."
@@ -180,6 +180,8 @@ pub const fn request_action(action: RequestAction) -> &'static str {
         RequestAction::RetryLookup => "Ask the agency again what became of it",
         RequestAction::ConfirmAccepted => "The agency says: accepted (give its number)",
         RequestAction::ConfirmNotReceived => "The agency says: never received. Send it again",
+        RequestAction::ConfirmApproved => "The agency says: screening approved the order",
+        RequestAction::ConfirmRefused => "The agency says: screening refused it. Close the order",
         RequestAction::Close => "Close: settled outside, take it as refused",
     }
 }
