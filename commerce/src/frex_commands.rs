@@ -1,6 +1,7 @@
 //! `commerced frex ...`: what operators see and decide at a terminal, straight in the store, also while daemons run on it.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -11,7 +12,6 @@ use crate::config::Config;
 use crate::daemon;
 use crate::frex::decide::{Decided, Decider, OrderAction, RequestAction, is_note};
 use crate::frex::key::RequestType;
-use crate::frex::lease;
 use crate::frex::model::RequestState;
 use crate::frex::service::Frex;
 use crate::frex::view::{self, AlertFilter, RequestFilter};
@@ -132,9 +132,9 @@ pub enum FrexCommand {
     },
     /// Say whether a member company may use deferred payment (joiner.UseFrex)
     Joiner {
-        /// Which store
+        /// Which store, and who decides
         #[command(flatten)]
-        at: At,
+        by: By,
         /// The company
         joiner_id: String,
         /// on or off
@@ -168,7 +168,7 @@ pub struct At {
 pub struct By {
     #[command(flatten)]
     at: At,
-    /// Your name, for the record; a second operator must be somebody else
+    /// Your name, for the record, beside your account of the system; a second operator must have another account
     #[arg(long, value_name = "NAME")]
     operator: String,
 }
@@ -251,13 +251,15 @@ pub async fn run(command: FrexCommand) -> Result<(), String> {
             }
         }
         FrexCommand::Joiner {
-            at,
+            by,
             joiner_id,
             use_frex,
         } => {
-            let shop = parts(&at).await?.shop;
-            let done = shop.set_joiner(&joiner_id, use_frex == "on").await;
-            done.map_err(text)?;
+            let operator = by.name()?;
+            let shop = parts(&by.at).await?.shop;
+            let decider = Decider::without_note(&operator);
+            let done = shop.set_joiner(&joiner_id, use_frex == "on", decider);
+            done.await.map_err(text)?;
             print(&format!("{joiner_id}: UseFrex {use_frex}"))
         }
         FrexCommand::Check { at } => check(&parts(&at).await?).await,
@@ -315,9 +317,10 @@ async fn status(store: &Store) -> Result<(), String> {
 }
 
 async fn set_paused(by: &By, paused: bool) -> Result<(), String> {
-    let (_, store) = open(&by.at).await?;
-    let done = lease::set_paused(&store, paused, &by.name()?).await;
-    done.map_err(text)?;
+    let operator = by.name()?;
+    let shop = parts(&by.at).await?.shop;
+    let done = shop.set_paused(paused, Decider::without_note(&operator));
+    done.await.map_err(text)?;
     print(if paused { "paused" } else { "goes on" })
 }
 
@@ -346,7 +349,7 @@ async fn decide(
     match decided.map_err(text)? {
         Decided::Done => print(&format!("{subject}: {action} is done")),
         Decided::NeedsSecond => print(&format!(
-            "{subject}: {action} waits for a second operator, who must say the same"
+            "{subject}: {action} waits for a second operator, who must say the same from another account or over HTTP"
         )),
     }
 }
@@ -384,7 +387,19 @@ impl By {
         if name.is_empty() || name.chars().any(char::is_control) {
             return Err("--operator must be your name".to_owned());
         }
-        Ok(format!("cli:{name}"))
+        let uid = account().map_err(|error| format!("the account of this process: {error}"))?;
+        Ok(format!("cli:{name} (uid {uid})"))
+    }
+}
+
+/// The account with which the person at the terminal logged in, also behind `sudo`; where the system keeps none, that of the process.
+fn account() -> std::io::Result<u32> {
+    const NOBODY_LOGGED_IN: u32 = u32::MAX;
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok();
+    let login = login.and_then(|text| text.trim().parse().ok());
+    match login.filter(|uid| *uid != NOBODY_LOGGED_IN) {
+        Some(uid) => Ok(uid),
+        None => Ok(std::fs::metadata("/proc/self")?.uid()),
     }
 }
 
@@ -394,9 +409,10 @@ async fn open(at: &At) -> Result<(Config, Store), String> {
     Ok((config, store))
 }
 
-/// Everything, as the daemon has it.
+/// Everything, as the daemon has it, with its log: what is done here is told there too.
 async fn parts(at: &At) -> Result<Frex, String> {
     let (config, store) = open(at).await?;
+    logging::start(&config.log, &config.base).map_err(text)?;
     let points = daemon::points(&config);
     let frex = config
         .frex

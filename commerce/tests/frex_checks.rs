@@ -403,16 +403,15 @@ async fn a_silent_worker_is_told() {
         check(START_MS + 20 * MINUTE_MS).await.expect("checked");
         assert_eq!(open_alerts(store, kind).await, 1);
     }
-    lease::set_paused(store, true, "desk")
-        .await
-        .expect("paused");
+    let desk = Decider::without_note("desk");
+    world.shop.set_paused(true, desk).await.expect("paused");
     check(START_MS + 20 * MINUTE_MS).await.expect("checked");
     assert_eq!(
         open_alerts(store, kind).await,
         0,
         "a paused worker is not late"
     );
-    lease::set_paused(store, false, "").await.expect("resumed");
+    world.shop.set_paused(false, desk).await.expect("resumed");
     check(START_MS + 20 * MINUTE_MS).await.expect("checked");
     assert_eq!(open_alerts(store, kind).await, 1);
     world.clock.advance(20 * MINUTE_MS);

@@ -8,6 +8,7 @@ use super::agency::settings::Protocol;
 use super::alert::{self, Alert, AlertKind};
 use super::error::FrexError;
 use super::key::{RequestKey, RequestType};
+use super::lease;
 use super::model::{
     BillingState, Order, Pair, RegState, Request, RequestState, ResultState, StateInfo, StrState,
     words,
@@ -159,6 +160,37 @@ pub struct Decider<'a> {
     pub operator: &'a str,
     /// The reason; never buyer data.
     pub note: &'a str,
+}
+
+impl<'a> Decider<'a> {
+    /// Somebody who gives no reason.
+    #[must_use]
+    pub const fn without_note(operator: &'a str) -> Self {
+        Self { operator, note: "" }
+    }
+}
+
+/// The subject of decisions about the worker itself. Order numbers and request keys begin with no colon.
+const WORKER: &str = ":worker";
+/// What the subject of decisions about a member company begins with; its id follows.
+const JOINER: &str = ":joiner:";
+
+/// The decisions `d` that belong to the history of order `$1`: about it, its requests and its alerts, its member company, and the worker
+/// since it was placed.
+pub const OF_ORDER: &str = "d.subject = $1 OR d.subject IN (SELECT r.request_key FROM frex_request r WHERE r.order_no = $1) \
+    OR d.subject IN (SELECT a.id FROM frex_alert a WHERE a.order_no = $1) \
+    OR d.subject IN (SELECT ':joiner:' || o.joiner_id FROM frex_order o WHERE o.order_no = $1) \
+    OR (d.subject = ':worker' AND d.decided_at >= (SELECT o.created_at FROM frex_order o WHERE o.order_no = $1))";
+
+/// Whether two names are, or may be, one person's. At a terminal everybody gives the name they like, but not the account of the system,
+/// which stands behind it: `cli:NAME (uid N)`.
+fn may_be_one(first: &str, second: &str) -> bool {
+    let parts = |name: &str| match name.rsplit_once(" (uid ") {
+        Some((name, uid)) if name.starts_with("cli:") => (name.to_owned(), Some(uid.to_owned())),
+        _ => (name.to_owned(), None),
+    };
+    let (first, second) = (parts(first), parts(second));
+    first.0 == second.0 || (first.1.is_some() && first.1 == second.1)
 }
 
 /// What became of a decision.
@@ -330,7 +362,7 @@ impl Shop {
         Ok(Decided::Done)
     }
 
-    /// Whether another operator said the same before, and about the same sending; if not, this one's word is kept.
+    /// Whether another person said the same before, and about the same sending; if not, this one's word is kept.
     async fn seconded(
         &self,
         tx: &mut Tx,
@@ -355,7 +387,7 @@ impl Shop {
             .fetch_optional(tx.conn())
             .await?;
         match first {
-            Some(first) if first != by.operator => {
+            Some(first) if !may_be_one(&first, by.operator) => {
                 sqlx::query("UPDATE frex_decision SET state = 'SECONDED' WHERE subject = $1 AND action = $2 AND state = 'PROPOSED'")
                     .bind(key)
                     .bind(action.as_str())
@@ -423,6 +455,46 @@ impl Shop {
             .await?;
         log::info!("frex: {action} of {subject} by '{}' ({state})", by.operator);
         Ok(())
+    }
+
+    /// Pauses the worker in all processes or lets it go on; a run that is under way ends as it would.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_paused(&self, paused: bool, by: Decider<'_>) -> Result<(), FrexError> {
+        let mut tx = self.store.begin().await?;
+        lease::set_paused(&mut tx, paused, by.operator).await?;
+        let action = if paused { "pause" } else { "resume" };
+        self.note(&mut tx, WORKER, action, by).await?;
+        self.commit(tx).await
+    }
+
+    /// Says whether a member company may use the method (`joiner.UseFrex`).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_joiner(
+        &self,
+        joiner_id: &str,
+        use_frex: bool,
+        by: Decider<'_>,
+    ) -> Result<(), FrexError> {
+        let mut tx = self.store.begin().await?;
+        sqlx::query(
+            "INSERT INTO frex_joiner (joiner_id, use_frex) VALUES ($1, $2) ON CONFLICT (joiner_id) DO UPDATE SET use_frex = excluded.use_frex",
+        )
+        .bind(joiner_id)
+        .bind(i64::from(use_frex))
+        .execute(tx.conn())
+        .await?;
+        let action = if use_frex {
+            "use_frex_on"
+        } else {
+            "use_frex_off"
+        };
+        let subject = format!("{JOINER}{joiner_id}");
+        self.note(&mut tx, &subject, action, by).await?;
+        self.commit(tx).await
     }
 
     /// Puts an alert away. Says whether there was an open one of this id.
@@ -818,5 +890,16 @@ mod tests {
     fn notes_are_plain() {
         assert!(is_note("asked by telephone, 電話で確認") && is_note(&"x".repeat(500)));
         assert!(!is_note(&"x".repeat(501)) && !is_note("a\nb") && !is_note("a\u{1b}[2J"));
+    }
+
+    /// A name is easily changed, an account of the system is not; who has no account is known by the name alone.
+    #[test]
+    fn one_account_is_one_person() {
+        assert!(may_be_one("cli:mari (uid 7)", "cli:ken (uid 7)"));
+        assert!(may_be_one("cli:mari (uid 7)", "cli:mari (uid 8)"));
+        assert!(may_be_one("cli:mari", "cli:mari (uid 8)"));
+        assert!(may_be_one("key_1", "key_1"));
+        assert!(!may_be_one("cli:mari (uid 7)", "cli:ken (uid 8)"));
+        assert!(!may_be_one("key_1", "cli:ken (uid 8)") && !may_be_one("key_1", "key_2"));
     }
 }

@@ -333,21 +333,6 @@ fn held_to(rule: Rule, order_no: &str) -> Result<(), ShopError> {
 }
 
 impl Shop {
-    /// Says whether a member company may use the method (`joiner.UseFrex`).
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn set_joiner(&self, joiner_id: &str, use_frex: bool) -> Result<(), ShopError> {
-        sqlx::query(
-            "INSERT INTO frex_joiner (joiner_id, use_frex) VALUES ($1, $2) ON CONFLICT (joiner_id) DO UPDATE SET use_frex = excluded.use_frex",
-        )
-        .bind(joiner_id)
-        .bind(i64::from(use_frex))
-        .execute(self.store.pool())
-        .await?;
-        Ok(())
-    }
-
     /// Places an order, with its buyer data, in one transaction. The same order once more is no second one.
     ///
     /// # Errors

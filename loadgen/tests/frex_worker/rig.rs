@@ -6,6 +6,7 @@ use commerce::clock::Clock;
 use commerce::frex::agency::NoObserver;
 use commerce::frex::agency::design::DesignClient;
 use commerce::frex::agency::settings::{AgencySettings, Protocol};
+use commerce::frex::decide::Decider;
 use commerce::frex::report::RunReport;
 use commerce::frex::settings::WorkerSettings;
 use commerce::frex::shop::Shop;
@@ -102,7 +103,9 @@ impl Rig {
         let centre = centre(rules).await;
         let clock = Clock::manual(START_MS);
         let shop = shop(store, clock.clone(), &settings, Points::none());
-        shop.set_joiner("J1", true).await.expect("a company");
+        shop.set_joiner("J1", true, Decider::without_note("test"))
+            .await
+            .expect("a company");
         let client = client(&centre.address.to_string(), timeout_ms);
         let worker = worker(&shop, client, Points::none(), "w1");
         Self {

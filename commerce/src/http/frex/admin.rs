@@ -10,7 +10,6 @@ use super::{Desk, Once, wire};
 use crate::atom::flow::Reply;
 use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::key::RequestType;
-use crate::frex::lease;
 use crate::frex::model::RequestState;
 use crate::frex::shop::Shop;
 use crate::frex::view::{self, AlertFilter, RequestFilter};
@@ -170,10 +169,8 @@ pub async fn resume(desk: Desk) -> Result<Answer, Problem> {
 }
 
 async fn set_paused(desk: &Desk, paused: bool) -> Result<Answer, Problem> {
-    let who = &desk.principal.key_id;
-    lease::set_paused(&desk.frex.shop.store, paused, who).await?;
-    let word = if paused { "paused" } else { "resumed" };
-    log::info!("frex: the worker was {word} by '{who}'");
+    let by = Decider::without_note(&desk.principal.key_id);
+    desk.frex.shop.set_paused(paused, by).await?;
     state(desk).await
 }
 
@@ -263,8 +260,7 @@ async fn decision(
 
 /// `POST /v1/admin/frex/alerts/{alert_id}/resolve`
 pub async fn resolve_alert(desk: Desk, Path(alert_id): Path) -> Result<Answer, Problem> {
-    let operator = desk.principal.key_id.as_str();
-    let by = Decider { operator, note: "" };
+    let by = Decider::without_note(&desk.principal.key_id);
     if !desk.frex.shop.resolve_alert(&alert_id, by).await? {
         return Err(Problem::not_found("There is no open alert of this id"));
     }
@@ -281,15 +277,11 @@ pub async fn joiner(desk: Desk, Path(joiner_id): Path, body: Json) -> Result<Ans
             "must be 1 to 64 letters, digits, '-', '_' or '.'",
         ));
     }
+    let by = Decider::without_note(&desk.principal.key_id);
     desk.frex
         .shop
-        .set_joiner(&joiner_id, wanted.use_frex)
+        .set_joiner(&joiner_id, wanted.use_frex, by)
         .await?;
-    log::info!(
-        "frex: UseFrex of '{joiner_id}' is {} by '{}'",
-        wanted.use_frex,
-        desk.principal.key_id
-    );
     let body = json!({"joiner_id": joiner_id, "use_frex": wanted.use_frex});
     Ok(Reply::new(200, body).into())
 }

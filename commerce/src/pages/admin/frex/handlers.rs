@@ -289,8 +289,7 @@ async fn resolve_alert(
     Path(id): Path<String>,
     signed: Signed,
 ) -> Response {
-    let operator = signed.operator.key_id.as_str();
-    let by = Decider { operator, note: "" };
+    let by = Decider::without_note(&signed.operator.key_id);
     let code = match desk.shop.resolve_alert(&id, by).await {
         Ok(true) => "done",
         Ok(false) => "not_found",
@@ -318,19 +317,9 @@ async fn resume(State(desk): State<Desk>, signed: Signed) -> Response {
 }
 
 async fn set_paused(desk: &Desk, signed: &Signed, paused: bool, code: &str) -> Response {
-    let by = if paused {
-        signed.operator.key_id.as_str()
-    } else {
-        ""
-    };
-    match lease::set_paused(&desk.shop.store, paused, by).await {
-        Ok(()) => {
-            log::info!(
-                "frex: the worker is {code} by operator {}",
-                signed.operator.key_id
-            );
-            Redirect::to(&format!("/admin/frex/runs?said={code}")).into_response()
-        }
+    let by = Decider::without_note(&signed.operator.key_id);
+    match desk.shop.set_paused(paused, by).await {
+        Ok(()) => Redirect::to(&format!("/admin/frex/runs?said={code}")).into_response(),
         Err(error) => failed(&error),
     }
 }
