@@ -559,7 +559,7 @@ async fn raised(world: &World, kind: AlertKind, order_no: &str, request_key: &st
         request_key: request_key.to_owned(),
         ..Alert::default()
     };
-    let id = format!("{kind}-{order_no}");
+    let id = format!("{kind}-{order_no}{request_key}");
     alert::raise(&mut conn, kind, &alert, id, at_ms)
         .await
         .expect("raised");

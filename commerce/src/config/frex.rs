@@ -127,7 +127,7 @@ impl Builder<'_> {
         let agency: AgencySettings = self.part("frex.agency", &["passwords"], &[])?;
         if let Err(error) = agency.check() {
             let text = error.to_string();
-            let key = text.split_whitespace().next().unwrap_or_default();
+            let key = text.split([' ', ':']).next().unwrap_or_default();
             let line = self.line("frex.agency", key);
             let key = format!("frex.agency.{key}");
             self.bad(line, &key, text, SAMPLE);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use commerce::clock::Clock;
-use commerce::frex::agency::codes::Fault;
+use commerce::frex::agency::codes::{Codes, Fault};
 use commerce::frex::agency::{
     AcceptNo, Acceptance, Agency, Answer, AuthorizationQuery, Bill, Call, CallError, Cancel, Found,
     FoundBy, Lookup, LookupQuery, NpTransactionId, Outcome, Processed, ProcessedStatus, Refusal,
@@ -209,6 +209,7 @@ struct Inner {
 pub struct FakeAgency {
     inner: Arc<Mutex<Inner>>,
     clock: Clock,
+    codes: Codes,
 }
 
 fn answered<T>(value: T) -> Outcome<T> {
@@ -248,6 +249,7 @@ impl FakeAgency {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             clock,
+            codes: Codes::default(),
         }
     }
 
@@ -603,6 +605,10 @@ impl Inner {
 
 #[async_trait]
 impl Agency for FakeAgency {
+    fn codes(&self) -> &Codes {
+        &self.codes
+    }
+
     async fn register(&self, items: &[Registration]) -> Answer<Acceptance> {
         self.mutate(
             items

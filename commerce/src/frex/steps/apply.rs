@@ -114,6 +114,7 @@ impl Work for Apply<'_> {
         let case = Case {
             step: self.step,
             settings: run.settings(),
+            codes: run.agency().codes(),
             now: run.now(),
             pair,
             request,

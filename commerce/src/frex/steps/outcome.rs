@@ -4,7 +4,7 @@
 //! look-ups, is decided here; [`super::apply`] only writes it down.
 
 use super::table::{self, Set, Step};
-use crate::frex::agency::codes::{self, Verdict};
+use crate::frex::agency::codes::{Codes, Verdict};
 use crate::frex::agency::{
     Acceptance, Call, CallError, Found, FoundBy, Lookup, Outcome, Processed, ProcessedStatus,
     Refusal, Screening, ScreeningWord,
@@ -84,6 +84,8 @@ pub struct Case<'a> {
     pub step: &'a Step,
     /// Settings.
     pub settings: &'a WorkerSettings,
+    /// What the agency's codes mean.
+    pub codes: &'a Codes,
     /// Now, unix ms.
     pub now: i64,
     /// The order with its state.
@@ -597,7 +599,7 @@ impl<'a> Case<'a> {
             RequestType::BillingResult => Some(Call::Bill),
             _ => None,
         };
-        if call.is_some_and(|call| codes::judge(call, &value.codes) == Verdict::AlreadyDone) {
+        if call.is_some_and(|call| self.codes.judge(call, &value.codes) == Verdict::AlreadyDone) {
             return self.done_good(value.billed_amount);
         }
         let mut decision = self.refused(&value.codes, "the agency refused it after acceptance");
