@@ -552,3 +552,43 @@ async fn screening_is_decided_where_it_is_not_told() {
         }
     }
 }
+
+/// A merchant with an address is told of each order once that it is approved and billed, refused, or cancelled; one without is not.
+#[tokio::test]
+async fn the_merchant_is_told() {
+    for told in [Some("shop".to_owned()), None] {
+        for test in common::stores().await {
+            let settings = WorkerSettings {
+                told_merchant: told.clone(),
+                ..WorkerSettings::default()
+            };
+            let world = World::new(test.store.clone(), 5, Manners::healthy(), settings).await;
+            world.place("F1", AMOUNT).await;
+            world.settle(6, 20).await;
+            world.place("F2", AMOUNT).await;
+            run(&world, &["OrderReg", "OrderResult"]).await;
+            world.shop.cancel("F2").await.expect("a cancel");
+            world.settle(6, 20).await;
+            world.agency.behave(Manners {
+                ng: 100,
+                ..Manners::healthy()
+            });
+            world.place("F3", AMOUNT).await;
+            world.settle(6, 20).await;
+            let sql = "SELECT merchant_id, order_id, event FROM outbox ORDER BY id";
+            let events: Vec<(String, String, String)> = sqlx::query_as(sql)
+                .fetch_all(test.store.pool())
+                .await
+                .expect("events");
+            let wanted = [
+                ("F1", "frex.approved"),
+                ("F1", "frex.billed"),
+                ("F2", "frex.cancelled"),
+                ("F3", "frex.refused"),
+            ];
+            let wanted = wanted.map(|(no, event)| ("shop".into(), no.into(), event.into()));
+            let wanted = if told.is_some() { &wanted[..] } else { &[] };
+            assert_eq!(events, wanted, "{}", test.name());
+        }
+    }
+}

@@ -79,7 +79,10 @@ impl Builder<'_> {
         let worker = self.worker(agency.as_ref());
         let notify = self.notify();
         let mut agency = agency?;
-        let worker = worker?;
+        let mut worker = worker?;
+        let told =
+            |known: &&MerchantSettings| known.id == plain.merchant && known.notify_url.is_some();
+        worker.told_merchant = merchants.iter().find(told).map(|known| known.id.clone());
         agency.items_max = usize::try_from(worker.call_items).unwrap_or(agency.items_max);
         Some(FrexConfig {
             merchant: plain.merchant,

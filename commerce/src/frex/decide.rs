@@ -4,6 +4,8 @@
 //! the worker. That a billing request never arrived, or is to be taken as
 //! refused without the agency's word, must be said by two operators, and not while it may be on its way.
 
+use std::sync::Arc;
+
 use super::agency::settings::Protocol;
 use super::alert::{self, Alert, AlertKind};
 use super::error::FrexError;
@@ -13,6 +15,8 @@ use super::model::{
     BillingState, Order, Pair, RegState, Request, RequestState, ResultState, StateInfo, StrState,
     words,
 };
+use super::news;
+use super::settings::WorkerSettings;
 use super::shop::{Shop, ShopError};
 use super::steps::effect::{self, Facts};
 use super::steps::table::{self, step_of};
@@ -275,6 +279,7 @@ struct Subject {
     /// For a question: the mutation whose outcome it fetches.
     reg: Option<Request>,
     protocol: Protocol,
+    settings: Arc<WorkerSettings>,
     now: i64,
 }
 
@@ -318,6 +323,7 @@ impl Shop {
             row,
             reg,
             protocol: self.protocol,
+            settings: self.settings.clone(),
             now: self.clock.now_ms(),
         };
         if later {
@@ -595,6 +601,7 @@ impl Shop {
                     ..Facts::default()
                 };
                 effect::apply(table::CANCEL_SETTLED, &mut ended, &facts);
+                news::tell(&mut tx, &self.settings, &pair, &ended, now).await?;
                 after = ended.info.expect("it was there");
                 tables::drop_screening(tx.conn(), order_no, "", now).await?;
                 &[
@@ -818,6 +825,7 @@ impl Subject {
             let id = id::at("", self.now);
             alert::raise(tx.conn(), writes.alert, &alert, id, self.now).await?;
         }
+        news::tell(tx, &self.settings, &self.pair, &pair, self.now).await?;
         Ok(pair.info.expect("it was there"))
     }
 

@@ -93,6 +93,9 @@ pub struct WorkerSettings {
     pub billing_delay_s: u64,
     /// The agency's closing hours.
     pub closed: Vec<ClosedWindow>,
+    /// The merchant of the orders, if it has an address at which it is told of them.
+    #[serde(skip)]
+    pub told_merchant: Option<String>,
 }
 
 impl Default for WorkerSettings {
@@ -122,6 +125,7 @@ impl Default for WorkerSettings {
             billing_trigger: BillingTrigger::Authorized,
             billing_delay_s: 0,
             closed: Vec::new(),
+            told_merchant: None,
         }
     }
 }
