@@ -111,10 +111,8 @@ pub enum RunError {
 fn held_text(held: &Held) -> String {
     match held {
         Held::Running(view) => format!(
-            "run {} of '{}' is active; ask again when it has ended, at the latest at {}",
-            view.fence,
-            view.owner,
-            rfc3339(view.expires_at)
+            "run {} of '{}' is active; ask again when it has ended",
+            view.fence, view.owner
         ),
         Held::NotDue(view) => format!("the next run is due at {}", rfc3339(view.next_run_at)),
         Held::Paused(view) => format!(
