@@ -179,12 +179,12 @@ const WORKER: &str = ":worker";
 /// What the subject of decisions about a member company begins with; its id follows.
 const JOINER: &str = ":joiner:";
 
-/// The decisions `d` that belong to the history of order `$1`: about it, its requests and its alerts, its member company, and the worker
-/// since it was placed.
+/// The decisions `d` that belong to the history of order `$1`: about it, its requests and its alerts, and, since it was placed, about its
+/// member company and the worker.
 pub const OF_ORDER: &str = "d.subject = $1 OR d.subject IN (SELECT r.request_key FROM frex_request r WHERE r.order_no = $1) \
     OR d.subject IN (SELECT a.id FROM frex_alert a WHERE a.order_no = $1) \
-    OR d.subject IN (SELECT ':joiner:' || o.joiner_id FROM frex_order o WHERE o.order_no = $1) \
-    OR (d.subject = ':worker' AND d.decided_at >= (SELECT o.created_at FROM frex_order o WHERE o.order_no = $1))";
+    OR (d.decided_at >= (SELECT o.created_at FROM frex_order o WHERE o.order_no = $1) AND (d.subject = ':worker' \
+    OR d.subject = (SELECT ':joiner:' || o.joiner_id FROM frex_order o WHERE o.order_no = $1)))";
 
 /// Whether two names are, or may be, one person's. At a terminal everybody gives the name they like, but not the account of the system,
 /// which stands behind it: `cli:NAME (uid N)`.

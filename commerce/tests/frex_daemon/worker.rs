@@ -87,6 +87,8 @@ async fn a_paused_worker_runs_by_hand_only() {
 
     let (good, said) = shop.command(&["resume", "--operator", "desk"]);
     assert!(good, "{said}");
+    let (good, joined) = shop.command(&["joiner", "J1", "on", "--operator", "desk"]);
+    assert!(good && joined.contains("J1: UseFrex on"), "{joined}");
     shop.reaches("P1", "billed").await;
 
     // Who did what stands in the order's history and in the log, from the terminal too.
@@ -97,7 +99,7 @@ async fn a_paused_worker_runs_by_hand_only() {
         found["operator"].as_str().expect("a name").to_owned()
     };
     assert!(by("resume").starts_with("cli:desk (uid "), "{history:#?}");
-    assert!(!by("use_frex_on").starts_with("cli:"));
+    assert!(by("use_frex_on").starts_with("cli:desk (uid "));
     let log = format!("{said}{}", shop.daemon.log());
     let line = "frex: resume of :worker by 'cli:desk (uid ";
     assert!(log.contains(line), "{log}");
