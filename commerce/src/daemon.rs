@@ -13,7 +13,7 @@ use tokio::sync::{RwLock, watch};
 use crate::atom::call::Atom;
 use crate::atom::client::AtomClient;
 use crate::atom::flow::{Checkout, Flow, FlowError, FlowParts};
-use crate::atom::settings::SettingsError;
+use crate::atom::settings::{Env, SettingsError};
 use crate::atom::wire::callback_open::InboundKeys;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -125,13 +125,18 @@ pub async fn serve(config: Config) -> Result<(), DaemonError> {
     Ok(())
 }
 
+/// Where this process crashes, if a test wants it to.
+pub(crate) fn points(config: &Config) -> Points {
+    Points::from_env(config.atom.env == Env::Sim)
+}
+
 /// The parts and how they hold together; nothing runs yet.
 async fn build(config: &Config) -> Result<App, DaemonError> {
     let clock = Clock::system();
     let metrics = Metrics::new(clock.clone());
     let store = open_store(config).await?;
     let (atom, inbound) = atom(config, &clock, &metrics)?;
-    let points = Points::from_env();
+    let points = points(config);
     let frex = config
         .frex
         .as_ref()

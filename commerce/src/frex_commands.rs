@@ -1,6 +1,7 @@
 //! `commerced frex ...`: what operators see and decide at a terminal, straight in the store, also while daemons run on it.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,14 +10,13 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
-use crate::frex::decide::{Decided, Decider, OrderAction, RequestAction};
+use crate::frex::decide::{Decided, Decider, OrderAction, RequestAction, is_note};
 use crate::frex::key::RequestType;
-use crate::frex::lease;
 use crate::frex::model::RequestState;
 use crate::frex::service::Frex;
 use crate::frex::view::{self, AlertFilter, RequestFilter};
+use crate::logging;
 use crate::metrics::Metrics;
-use crate::points::Points;
 use crate::store::Store;
 
 /// What can be seen and done.
@@ -108,8 +108,9 @@ pub enum FrexCommand {
         by: By,
         /// The request's key or the order's number
         subject: String,
-        /// For a request: retry_lookup, confirm_accepted, confirm_not_received or close. For an order: retry_registration,
-        /// retry_billing, revert_amount, accept_agency_amount, clear_delete_rejected or close_cancel
+        /// For a request: retry_lookup, confirm_accepted, confirm_not_received, close, and, about screening at an
+        /// agency that cannot be asked, confirm_approved or confirm_refused. For an order: retry_registration,
+        /// retry_billing, revert_amount, accept_agency_amount, agency_corrected, clear_delete_rejected or close_cancel
         action: String,
         /// With confirm_accepted: the agency's acceptance number
         #[arg(long, value_name = "NUMBER")]
@@ -118,11 +119,22 @@ pub enum FrexCommand {
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
     },
+    /// Put an alert away that somebody has seen to
+    ResolveAlert {
+        /// Which store, and who decides
+        #[command(flatten)]
+        by: By,
+        /// The alert's id, as listed
+        alert_id: String,
+        /// What was done; no buyer data
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
     /// Say whether a member company may use deferred payment (joiner.UseFrex)
     Joiner {
-        /// Which store
+        /// Which store, and who decides
         #[command(flatten)]
-        at: At,
+        by: By,
         /// The company
         joiner_id: String,
         /// on or off
@@ -156,7 +168,7 @@ pub struct At {
 pub struct By {
     #[command(flatten)]
     at: At,
-    /// Your name, for the record; a second operator must be somebody else
+    /// Your name, for the record, beside your account of the system; a second operator must have another account
     #[arg(long, value_name = "NAME")]
     operator: String,
 }
@@ -229,14 +241,25 @@ pub async fn run(command: FrexCommand) -> Result<(), String> {
             accept_no,
             note,
         } => decide(&by, &subject, &action, accept_no.as_deref(), &note).await,
+        FrexCommand::ResolveAlert { by, alert_id, note } => {
+            let operator = by.name()?;
+            let decider = decider(&operator, &note)?;
+            let shop = parts(&by.at).await?.shop;
+            match shop.resolve_alert(&alert_id, decider).await.map_err(text)? {
+                true => print(&format!("{alert_id}: resolved")),
+                false => Err(format!("there is no open alert {alert_id}")),
+            }
+        }
         FrexCommand::Joiner {
-            at,
+            by,
             joiner_id,
             use_frex,
         } => {
-            let shop = parts(&at).await?.shop;
-            let done = shop.set_joiner(&joiner_id, use_frex == "on").await;
-            done.map_err(text)?;
+            let operator = by.name()?;
+            let shop = parts(&by.at).await?.shop;
+            let decider = Decider::without_note(&operator);
+            let done = shop.set_joiner(&joiner_id, use_frex == "on", decider);
+            done.await.map_err(text)?;
             print(&format!("{joiner_id}: UseFrex {use_frex}"))
         }
         FrexCommand::Check { at } => check(&parts(&at).await?).await,
@@ -246,6 +269,11 @@ pub async fn run(command: FrexCommand) -> Result<(), String> {
 
 async fn reconcile(frex: &Frex) -> Result<(), String> {
     let done = frex.reconcile_now().await.map_err(text)?;
+    if done.not_compared {
+        return print(
+            "nothing was compared: the agency's interface does not tell its bills; compare with its own report",
+        );
+    }
     let asked = format!("{} billed, {} not billed", done.billed, done.unbilled);
     if done.missing + done.amounts + done.surplus > 0 {
         return Err(format!(
@@ -289,9 +317,10 @@ async fn status(store: &Store) -> Result<(), String> {
 }
 
 async fn set_paused(by: &By, paused: bool) -> Result<(), String> {
-    let (_, store) = open(&by.at).await?;
-    let done = lease::set_paused(&store, paused, &by.name()?).await;
-    done.map_err(text)?;
+    let operator = by.name()?;
+    let shop = parts(&by.at).await?.shop;
+    let done = shop.set_paused(paused, Decider::without_note(&operator));
+    done.await.map_err(text)?;
     print(if paused { "paused" } else { "goes on" })
 }
 
@@ -302,12 +331,9 @@ async fn decide(
     accept_no: Option<&str>,
     note: &str,
 ) -> Result<(), String> {
-    let shop = parts(&by.at).await?.shop;
     let operator = by.name()?;
-    let decider = Decider {
-        operator: &operator,
-        note,
-    };
+    let decider = decider(&operator, note)?;
+    let shop = parts(&by.at).await?.shop;
     let word = action;
     let decided = if subject.contains(':') {
         let action = RequestAction::from_word(action);
@@ -330,9 +356,16 @@ async fn decide(
     match decided.map_err(text)? {
         Decided::Done => print(&format!("{subject}: {action} is done")),
         Decided::NeedsSecond => print(&format!(
-            "{subject}: {action} waits for a second operator, who must say the same"
+            "{subject}: {action} waits for a second operator, who must say the same from another account or over HTTP"
         )),
     }
+}
+
+fn decider<'a>(operator: &'a str, note: &'a str) -> Result<Decider<'a>, String> {
+    if !is_note(note) {
+        return Err("--note must be one line of at most 500 characters".to_owned());
+    }
+    Ok(Decider { operator, note })
 }
 
 fn no_decision<'a>(subject: &str, given: &str, words: impl Iterator<Item = &'a str>) -> String {
@@ -364,7 +397,19 @@ impl By {
         if name.is_empty() || name.chars().any(char::is_control) {
             return Err("--operator must be your name".to_owned());
         }
-        Ok(format!("cli:{name}"))
+        let uid = account().map_err(|error| format!("the account of this process: {error}"))?;
+        Ok(format!("cli:{name} (uid {uid})"))
+    }
+}
+
+/// The account with which the person at the terminal logged in, also behind `sudo`; where the system keeps none, that of the process.
+fn account() -> std::io::Result<u32> {
+    const NOBODY_LOGGED_IN: u32 = u32::MAX;
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok();
+    let login = login.and_then(|text| text.trim().parse().ok());
+    match login.filter(|uid| *uid != NOBODY_LOGGED_IN) {
+        Some(uid) => Ok(uid),
+        None => Ok(std::fs::metadata("/proc/self")?.uid()),
     }
 }
 
@@ -374,15 +419,17 @@ async fn open(at: &At) -> Result<(Config, Store), String> {
     Ok((config, store))
 }
 
-/// Everything, as the daemon has it.
+/// Everything, as the daemon has it, with its log: what is done here is told there too.
 async fn parts(at: &At) -> Result<Frex, String> {
     let (config, store) = open(at).await?;
+    logging::start(&config.log, &config.base).map_err(text)?;
+    let points = daemon::points(&config);
     let frex = config
         .frex
         .ok_or_else(|| format!("{}: [frex] is not enabled", at.config.display()))?;
     let clock = Clock::system();
     let metrics = Metrics::new(clock.clone());
-    Frex::new(&frex, &store, &clock, &Points::from_env(), metrics.frex()).map_err(text)
+    Frex::new(&frex, &store, &clock, &points, metrics.frex()).map_err(text)
 }
 
 fn word(value: &Value) -> String {
@@ -482,7 +529,8 @@ fn print_all(lines: impl Iterator<Item = String>) -> Result<(), String> {
 }
 
 fn print(line: &str) -> Result<(), String> {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| format!("standard output: {error}"))
+    writeln!(std::io::stdout(), "{}", logging::one_line(line))
+        .map_err(|error| format!("standard output: {error}"))
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -149,7 +149,8 @@ fn stamp() -> String {
         .unwrap_or_default()
 }
 
-fn one_line(text: &str) -> Cow<'_, str> {
+/// A text with its control characters written as escapes, so that it stays one line and orders a terminal nothing.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         let escape = |c: char| {
             if c.is_control() {

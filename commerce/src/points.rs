@@ -2,7 +2,7 @@
 //!
 //! Between two durable statements, and before and after a call to the outside, the code reaches a named point. A test arms
 //! one: the task that reaches it stops there for ever, and the test drops it, which is a crash at exactly that place. For a
-//! real process `COMMERCED_CRASH_AT=name[:nth]` ends the process there as `kill -9` would. Otherwise a point costs
+//! real process against a simulator `COMMERCED_CRASH_AT=name[:nth]` ends the process there as `kill -9` would. Otherwise a point costs
 //! one look at an empty slot. Each part keeps its points in a const table, which its tests walk.
 
 use std::collections::BTreeSet;
@@ -40,18 +40,26 @@ impl Points {
         Points::default()
     }
 
-    /// As the environment says; see [`VARIABLE`].
-    pub fn from_env() -> Points {
-        match std::env::var(VARIABLE) {
-            Ok(order) if !order.is_empty() => {
-                let (name, nth) = order.rsplit_once(':').unwrap_or((&order, "1"));
-                let nth = nth.parse().unwrap_or_else(|_| {
-                    panic!("{VARIABLE}={order}: after the colon stands which time, a number from 1")
-                });
-                Points::make(Some((name.to_owned(), nth)), On::Abort)
-            }
-            _ => Points::none(),
+    /// As the environment says, see [`VARIABLE`], where only a simulator is talked to: a process that serves people ends by no
+    /// forgotten variable.
+    pub fn from_env(simulated: bool) -> Points {
+        let order = std::env::var(VARIABLE).unwrap_or_default();
+        Points::ordered(&order, simulated)
+    }
+
+    fn ordered(order: &str, simulated: bool) -> Points {
+        if order.is_empty() {
+            return Points::none();
         }
+        if !simulated {
+            log::warn!("{VARIABLE}={order} is ignored: it is for atom.env = \"sim\"");
+            return Points::none();
+        }
+        let (name, nth) = order.rsplit_once(':').unwrap_or((order, "1"));
+        let nth = nth.parse().unwrap_or_else(|_| {
+            panic!("{VARIABLE}={order}: after the colon stands which time, a number from 1")
+        });
+        Points::make(Some((name.to_owned(), nth)), On::Abort)
     }
 
     /// Nothing armed yet, but every point that is reached is noted.
@@ -163,5 +171,13 @@ mod tests {
         assert_eq!(points.seen().into_iter().collect::<Vec<_>>(), ["a", "b"]);
         points.reach("b").await;
         Points::none().reach("b").await;
+    }
+
+    /// A process that serves people ends by no variable, one against a simulator does.
+    #[test]
+    fn only_a_simulated_process_is_crashed() {
+        assert!(Points::ordered("a:2", false).0.is_none());
+        assert!(Points::ordered("a:2", true).0.is_some());
+        assert!(Points::ordered("", true).0.is_none());
     }
 }

@@ -238,7 +238,11 @@ fn deferred_payment_names_what_it_needs() {
         .iter()
         .map(|problem| problem.key.as_str())
         .collect();
-    for key in ["frex.buyer_keys", "frex.agency", "frex.agency.passwords"] {
+    for key in [
+        "frex.buyer_keys",
+        "frex.agency.shop_code",
+        "frex.agency.passwords",
+    ] {
         assert!(keys.contains(&key), "{key}: {keys:?}");
     }
     let cases = [
@@ -338,7 +342,7 @@ fn deferred_payment_is_held_against_itself() {
         ),
         (
             ["", "", "connect_timeout_ms = 40000", ""],
-            "timeout_ms must be greater than connect_timeout_ms",
+            "frex.agency.timeout_ms: timeout_ms must be greater than connect_timeout_ms",
         ),
         (
             ["", "", "", "webhook_url = \"http://hooks.example/x\""],

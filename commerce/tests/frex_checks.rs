@@ -3,14 +3,19 @@
 mod common;
 mod frex_support;
 
+use std::sync::Arc;
+
 use commerce::clock::DAY_MS;
-use commerce::frex::alert::AlertKind;
+use commerce::frex::agency::Agency;
+use commerce::frex::alert::{Alert, AlertKind};
+use commerce::frex::decide::Decider;
 use commerce::frex::duty::Duty;
-use commerce::frex::settings::{BillingTrigger, WorkerSettings};
+use commerce::frex::reconcile::Reconcile;
+use commerce::frex::settings::{BillingTrigger, ClosedWindow, WorkerSettings};
 use commerce::frex::shop::NewOrder;
 use commerce::frex::steps::regist;
 use commerce::frex::steps::table::STEPS;
-use commerce::frex::{alert, health, invariants, lease, purge};
+use commerce::frex::{alert, health, invariants, lease, purge, view};
 use commerce::points::Points;
 use commerce::store::Store;
 use frex_support::agency::Manners;
@@ -152,12 +157,15 @@ async fn each_rule_finds_what_breaks_it() {
                 "{}: {rule} is told once",
                 test.name()
             );
+            let kind = AlertKind::InvariantViolated;
+            assert!(open_alerts(store, kind).await > 0, "{rule} is broken still");
             put_back(store, kept).await;
+            invariants::check(store, &settings, now)
+                .await
+                .expect("checked");
+            assert_eq!(open_alerts(store, kind).await, 0, "{rule} holds again");
+            execute(store, "DELETE FROM frex_alert").await;
         }
-        assert!(
-            open_alerts(store, AlertKind::InvariantViolated).await == 0,
-            "alerts went with the rows"
-        );
     }
 }
 
@@ -219,7 +227,6 @@ async fn put_back(store: &Store, kept: Kept) {
         .execute(store.pool())
         .await
         .expect("put back");
-    execute(store, "DELETE FROM frex_alert").await;
 }
 
 /// Each select of the steps walks the index made for it, whatever else is in the tables: it says what the index says. On SQLite, which
@@ -396,16 +403,15 @@ async fn a_silent_worker_is_told() {
         check(START_MS + 20 * MINUTE_MS).await.expect("checked");
         assert_eq!(open_alerts(store, kind).await, 1);
     }
-    lease::set_paused(store, true, "desk")
-        .await
-        .expect("paused");
+    let desk = Decider::without_note("desk");
+    world.shop.set_paused(true, desk).await.expect("paused");
     check(START_MS + 20 * MINUTE_MS).await.expect("checked");
     assert_eq!(
         open_alerts(store, kind).await,
         0,
         "a paused worker is not late"
     );
-    lease::set_paused(store, false, "").await.expect("resumed");
+    world.shop.set_paused(false, desk).await.expect("resumed");
     check(START_MS + 20 * MINUTE_MS).await.expect("checked");
     assert_eq!(open_alerts(store, kind).await, 1);
     world.clock.advance(20 * MINUTE_MS);
@@ -511,4 +517,152 @@ async fn buyer_data_has_an_end() {
         .await
         .expect("counted");
     assert_eq!(orders, 2);
+}
+
+/// What is wanted while the agency is closed is sent when it opens, and is not told before it has waited in open time.
+#[tokio::test]
+async fn a_night_is_no_delay() {
+    for test in common::stores().await {
+        // The world begins at 10:00 in Japan.
+        let settings = WorkerSettings {
+            closed: vec![ClosedWindow {
+                from_minute: 600,
+                to_minute: 1_080,
+            }],
+            ..WorkerSettings::default()
+        };
+        let world = World::new(test.store.clone(), 1, Manners::healthy(), settings).await;
+        let (store, kind) = (&world.shop.store, AlertKind::StandbyOverdue);
+        world.place("C1", 11_000).await;
+        let run = async |minutes: i64| {
+            world.clock.advance(minutes * MINUTE_MS);
+            let worker = world.worker(Points::none());
+            worker.run_now("test", &[]).await.expect("it runs");
+            open_alerts(store, kind).await
+        };
+        assert_eq!(run(0).await, 0);
+        assert_eq!(run(7 * 60).await, 0, "{}: seven hours closed", test.name());
+        world.agency.behave(Manners {
+            not_sent: 100,
+            ..Manners::healthy()
+        });
+        assert_eq!(run(80).await, 0, "{}: open for 20 minutes", test.name());
+        assert_eq!(run(15).await, 1, "{}: open for 35 minutes", test.name());
+    }
+}
+
+/// An alert, as it was raised at a time.
+async fn raised(world: &World, kind: AlertKind, order_no: &str, request_key: &str, at_ms: i64) {
+    let mut conn = world.shop.store.pool().acquire().await.expect("connected");
+    let alert = Alert {
+        order_no: order_no.to_owned(),
+        request_key: request_key.to_owned(),
+        ..Alert::default()
+    };
+    let id = format!("{kind}-{order_no}{request_key}");
+    alert::raise(&mut conn, kind, &alert, id, at_ms)
+        .await
+        .expect("raised");
+}
+
+/// Alerts whose cause is seen to be gone end with the next run that ends well; what was told just now stays.
+#[tokio::test]
+async fn alerts_end_with_their_cause() {
+    for test in common::stores().await {
+        let settings = WorkerSettings::default();
+        let world = World::new(test.store.clone(), 1, Manners::healthy(), settings).await;
+        world.place("C1", 11_000).await;
+        let now = world.clock.now_ms();
+        raised(&world, AlertKind::LeaseLost, "", "", now - 1).await;
+        raised(&world, AlertKind::StepFailed, "C1", "", now - 1).await;
+        raised(
+            &world,
+            AlertKind::ContractViolation,
+            "",
+            "OrderReg",
+            now - 1,
+        )
+        .await;
+        raised(&world, AlertKind::ScreeningNg, "C8", "", now - DAY_MS - 1).await;
+        raised(&world, AlertKind::ScreeningNg, "C9", "", now - 1).await;
+        // Nothing is asked of this step in the run.
+        raised(
+            &world,
+            AlertKind::ContractViolation,
+            "",
+            "DeleteReg",
+            now - 1,
+        )
+        .await;
+        let worker = world.worker(Points::none());
+        worker.run_now("test", &[]).await.expect("it runs");
+        let store = &world.shop.store;
+        for (kind, open) in [
+            (AlertKind::LeaseLost, 0),
+            (AlertKind::StepFailed, 0),
+            (AlertKind::ContractViolation, 1),
+            (AlertKind::ScreeningNg, 1),
+        ] {
+            assert_eq!(
+                open_alerts(store, kind).await,
+                open,
+                "{}: {kind}",
+                test.name()
+            );
+        }
+    }
+}
+
+/// What a comparison of the bills told of ends when a later one finds that both sides agree, however old the bill is by then.
+#[tokio::test]
+async fn a_mismatch_ends_with_agreement() {
+    for test in common::stores().await {
+        let world = world(test.store.clone()).await;
+        let store = &world.shop.store;
+        let agency: Arc<dyn Agency> = Arc::new(world.agency.clone());
+        let compare = async || {
+            let reconcile = Reconcile {
+                store,
+                agency: &agency,
+                items: 100,
+                now: world.clock.now_ms(),
+            };
+            let done = reconcile.run(3).await.expect("compared");
+            (
+                done.amounts,
+                open_alerts(store, AlertKind::ReconcileMismatch).await,
+            )
+        };
+        world.agency.behave(Manners {
+            amount_off: 7,
+            ..Manners::healthy()
+        });
+        assert_eq!(compare().await, (1, 1), "{}", test.name());
+        world.clock.advance(40 * DAY_MS);
+        assert_eq!(compare().await, (1, 1), "{}: asked again", test.name());
+        world.agency.behave(Manners::healthy());
+        assert_eq!(compare().await, (0, 0), "{}", test.name());
+    }
+}
+
+/// An alert that somebody put away is gone, and the books say who it was and why.
+#[tokio::test]
+async fn an_alert_is_put_away_with_a_note() {
+    for test in common::stores().await {
+        let world = world(test.store.clone()).await;
+        raised(&world, AlertKind::UpdateRefused, "C1", "", 1).await;
+        let by = Decider {
+            operator: "one",
+            note: "settled by telephone",
+        };
+        let id = "update_refused-C1";
+        assert!(world.shop.resolve_alert(id, by).await.expect("asked"));
+        assert!(!world.shop.resolve_alert(id, by).await.expect("asked"));
+        let history = view::history(&world.shop.store, "C1").await;
+        let history = history.expect("read").expect("the order");
+        let kept = history.iter().find(|it| it["action"] == "resolve_alert");
+        let kept = kept.expect("a record");
+        assert_eq!(kept["note"], "settled by telephone", "{}", test.name());
+        assert_eq!(kept["operator"], "one");
+    }
 }

@@ -4,6 +4,7 @@
 mod common;
 mod frex_support;
 
+use commerce::frex::agency::settings::Protocol;
 use commerce::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
 use commerce::frex::model::{RegState, RequestState, StrState};
 use commerce::frex::settings::WorkerSettings;
@@ -63,6 +64,18 @@ async fn bill_again(world: &World) -> bool {
         Ok(_) => true,
         Err(DecideError::NotFitting { .. }) => false,
         Err(error) => panic!("{error}"),
+    }
+}
+
+async fn decide_order(world: &World, action: OrderAction) -> Result<Decided, &'static str> {
+    let by = Decider {
+        operator: "one",
+        note: "test",
+    };
+    match world.shop.resolve_order("F1", action, by).await {
+        Ok(decided) => Ok(decided),
+        Err(DecideError::NotFitting { why, .. }) => Err(why),
+        Err(error) => panic!("{action}: {error}"),
     }
 }
 
@@ -441,5 +454,141 @@ async fn zero_is_a_cancel() {
         assert_eq!(again.expect_err("it is closed").code(), "closed");
         world.settle(6, 20).await;
         assert_eq!(stage(&world).await, "cancelled", "{}", test.name());
+    }
+}
+
+/// A bill of another amount than the order's is told, and ends in one of two ways: the order takes the agency's amount, or the agency
+/// has corrected its bill.
+#[tokio::test]
+async fn a_bill_of_another_amount_is_settled() {
+    let ways = [
+        (OrderAction::AcceptAgencyAmount, AMOUNT + 7),
+        (OrderAction::AgencyCorrected, AMOUNT),
+    ];
+    for (action, settled) in ways {
+        for test in common::stores().await {
+            let world = approved(test.store.clone()).await;
+            world.agency.behave(Manners {
+                amount_off: 7,
+                ..Manners::healthy()
+            });
+            run(&world, &["BillingReg", "BillingResult"]).await;
+            assert!(told(&world, "billed_amount_mismatch").await);
+            let before = world.picture().await.pairs["F1"].clone();
+            let info = before.info.expect("a state");
+            assert_eq!(
+                (before.order.amount, info.billed_amount),
+                (AMOUNT, AMOUNT + 7)
+            );
+            let decided = decide_order(&world, action).await;
+            assert_eq!(decided, Ok(Decided::Done), "{} {action}", test.name());
+            assert_eq!(world.picture().await.alerts, [], "{} {action}", test.name());
+            let after = world.picture().await.pairs["F1"].clone();
+            let info = after.info.expect("a state");
+            assert_eq!((after.order.amount, info.billed_amount), (settled, settled));
+            assert!(decide_order(&world, action).await.is_err(), "it is settled");
+        }
+    }
+}
+
+/// A registration that the agency confirms with another amount is followed by a change to ours; when that is confirmed, nobody is asked
+/// any more.
+#[tokio::test]
+async fn another_amount_is_changed_back() {
+    for test in common::stores().await {
+        let settings = WorkerSettings::default();
+        let world = World::new(test.store.clone(), 5, Manners::healthy(), settings).await;
+        world.place("F1", AMOUNT).await;
+        run(&world, &["OrderReg"]).await;
+        world.agency.behave(Manners {
+            amount_off: 7,
+            ..Manners::healthy()
+        });
+        run(&world, &["OrderResult"]).await;
+        assert!(told(&world, "amount_mismatch").await, "{}", test.name());
+        world.agency.behave(Manners::healthy());
+        run(&world, &["UpdateReg", "UpdateResult"]).await;
+        assert_eq!(world.picture().await.alerts, [], "{}", test.name());
+        world.settle(6, 20).await;
+        assert_eq!(stage(&world).await, "billed", "{}", test.name());
+    }
+}
+
+/// Where the agency cannot be asked what screening says, a held order goes on by its word: two operators approve, one refuses. Where it
+/// can be asked, it is.
+#[tokio::test]
+async fn screening_is_decided_where_it_is_not_told() {
+    for (action, way) in [
+        (RequestAction::ConfirmApproved, "billed"),
+        (RequestAction::ConfirmRefused, "refused"),
+    ] {
+        for test in common::stores().await {
+            let settings = WorkerSettings::default();
+            let mut world = World::new(test.store.clone(), 5, Manners::healthy(), settings).await;
+            world.agency.behave(Manners {
+                held: 100,
+                ..Manners::healthy()
+            });
+            world.place("F1", AMOUNT).await;
+            run(&world, &["OrderReg", "OrderResult", "AuthorizeResult"]).await;
+            assert!(told(&world, "hold_needs_data").await, "{}", test.name());
+            let key = "F1:AUTHORIZE_RESULT:0";
+            let asked = decide(&world, key, action, "one").await;
+            assert!(asked.is_err_and(|why| why.contains("interface tells")));
+            world.shop.protocol = Protocol::NpKakebarai;
+            if action == RequestAction::ConfirmApproved {
+                let one = decide(&world, key, action, "one").await;
+                assert_eq!(one, Ok(Decided::NeedsSecond), "{}", test.name());
+                assert_eq!(stage(&world).await, "held");
+            }
+            let two = decide(&world, key, action, "two").await;
+            assert_eq!(two, Ok(Decided::Done), "{}", test.name());
+            assert!(decide(&world, key, action, "two").await.is_err());
+            assert!(!told(&world, "hold_needs_data").await);
+            world.settle(6, 20).await;
+            let picture = world.picture().await;
+            assert_eq!(stage(&world).await, way, "{}", test.name());
+            assert_eq!(picture.violation(), None, "{}", test.name());
+        }
+    }
+}
+
+/// A merchant with an address is told of each order once that it is approved and billed, refused, or cancelled; one without is not.
+#[tokio::test]
+async fn the_merchant_is_told() {
+    for told in [Some("shop".to_owned()), None] {
+        for test in common::stores().await {
+            let settings = WorkerSettings {
+                told_merchant: told.clone(),
+                ..WorkerSettings::default()
+            };
+            let world = World::new(test.store.clone(), 5, Manners::healthy(), settings).await;
+            world.place("F1", AMOUNT).await;
+            world.settle(6, 20).await;
+            world.place("F2", AMOUNT).await;
+            run(&world, &["OrderReg", "OrderResult"]).await;
+            world.shop.cancel("F2").await.expect("a cancel");
+            world.settle(6, 20).await;
+            world.agency.behave(Manners {
+                ng: 100,
+                ..Manners::healthy()
+            });
+            world.place("F3", AMOUNT).await;
+            world.settle(6, 20).await;
+            let sql = "SELECT merchant_id, order_id, event FROM outbox ORDER BY id";
+            let events: Vec<(String, String, String)> = sqlx::query_as(sql)
+                .fetch_all(test.store.pool())
+                .await
+                .expect("events");
+            let wanted = [
+                ("F1", "frex.approved"),
+                ("F1", "frex.billed"),
+                ("F2", "frex.cancelled"),
+                ("F3", "frex.refused"),
+            ];
+            let wanted = wanted.map(|(no, event)| ("shop".into(), no.into(), event.into()));
+            let wanted = if told.is_some() { &wanted[..] } else { &[] };
+            assert_eq!(events, wanted, "{}", test.name());
+        }
     }
 }

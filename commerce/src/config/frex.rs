@@ -79,7 +79,10 @@ impl Builder<'_> {
         let worker = self.worker(agency.as_ref());
         let notify = self.notify();
         let mut agency = agency?;
-        let worker = worker?;
+        let mut worker = worker?;
+        let told =
+            |known: &&MerchantSettings| known.id == plain.merchant && known.notify_url.is_some();
+        worker.told_merchant = merchants.iter().find(told).map(|known| known.id.clone());
         agency.items_max = usize::try_from(worker.call_items).unwrap_or(agency.items_max);
         Some(FrexConfig {
             merchant: plain.merchant,
@@ -127,9 +130,10 @@ impl Builder<'_> {
         let agency: AgencySettings = self.part("frex.agency", &["passwords"], &[])?;
         if let Err(error) = agency.check() {
             let text = error.to_string();
-            let key = text.split_whitespace().next().unwrap_or_default();
+            let key = text.split([' ', ':']).next().unwrap_or_default();
             let line = self.line("frex.agency", key);
-            self.bad(line, "frex.agency", text.clone(), SAMPLE);
+            let key = format!("frex.agency.{key}");
+            self.bad(line, &key, text, SAMPLE);
             return None;
         }
         Some(agency)

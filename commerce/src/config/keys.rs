@@ -409,6 +409,11 @@ const FREX_AGENCY: Section = Section {
         integer("connect_timeout_ms", 5_000, 100, 60_000, "ms"),
         integer("timeout_ms", 30_000, 200, 120_000, "ms"),
         integer("answer_bytes_max", 1_048_576, 65_536, 16_777_216, "bytes"),
+        list(
+            "codes",
+            &[],
+            Kind::Free("codes of the agency with what they mean, CODE=MEANING"),
+        ),
     ],
 };
 

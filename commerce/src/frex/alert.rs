@@ -1,6 +1,8 @@
 //! Alerts (`spec/frex.md` 9): what people must know of. The same alert of the same request folds into the open one, and it stays
 //! open until the cause is gone or an operator resolves it.
 
+use std::collections::HashSet;
+
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::model::words;
@@ -212,6 +214,47 @@ pub async fn resolve_requests(
     let places: Vec<String> = (3..3 + keys.len()).map(|at| format!("${at}")).collect();
     let of_these = format!("AND a.request_key IN ({})", places.join(", "));
     resolve_those(conn, kind, order_no, &of_these, keys, (by, now)).await
+}
+
+/// Resolves the open alerts of a kind that were last seen before a time, whatever they are about.
+///
+/// # Errors
+/// The database's.
+pub async fn resolve_older(
+    conn: &mut AnyConnection,
+    kind: AlertKind,
+    before: i64,
+    by: &str,
+    now: i64,
+) -> Result<u64, sqlx::Error> {
+    let sql = "UPDATE frex_alert SET resolved_at = $1, resolved_by = $2 WHERE kind = $3 AND resolved_at = 0 AND last_seen < $4";
+    let done = sqlx::query(sql)
+        .bind(now)
+        .bind(by)
+        .bind(kind.as_str())
+        .bind(before)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// The orders with an open alert of a kind about them and none of their requests in particular, or, with `all`, about any of them.
+///
+/// # Errors
+/// The database's.
+pub async fn orders_told(
+    conn: &mut AnyConnection,
+    kind: AlertKind,
+    all: bool,
+) -> Result<HashSet<String>, sqlx::Error> {
+    let sql = "SELECT DISTINCT order_no FROM frex_alert WHERE kind = $1 AND resolved_at = 0 AND order_no <> '' \
+               AND (request_key = '' OR $2 = 1)";
+    let rows: Vec<String> = sqlx::query_scalar(sql)
+        .bind(kind.as_str())
+        .bind(i64::from(all))
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().collect())
 }
 
 async fn resolve_those(

@@ -4,17 +4,23 @@
 //! the worker. That a billing request never arrived, or is to be taken as
 //! refused without the agency's word, must be said by two operators, and not while it may be on its way.
 
-use super::alert::{self, AlertKind};
+use std::sync::Arc;
+
+use super::agency::settings::Protocol;
+use super::alert::{self, Alert, AlertKind};
 use super::error::FrexError;
 use super::key::{RequestKey, RequestType};
+use super::lease;
 use super::model::{
     BillingState, Order, Pair, RegState, Request, RequestState, ResultState, StateInfo, StrState,
     words,
 };
+use super::news;
+use super::settings::WorkerSettings;
 use super::shop::{Shop, ShopError};
 use super::steps::effect::{self, Facts};
-use super::steps::payload;
 use super::steps::table::{self, step_of};
+use super::steps::{outcome, payload};
 use super::tables;
 use crate::id;
 use crate::store::Tx;
@@ -30,14 +36,23 @@ words! {
         ConfirmNotReceived = "confirm_not_received",
         /// It is settled outside: take it as refused.
         Close = "close",
+        /// Where the agency's interface cannot be asked: it says that screening approved the order.
+        ConfirmApproved = "confirm_approved",
+        /// The same: it says that screening refused the order, which ends.
+        ConfirmRefused = "confirm_refused",
     }
 }
 
 impl RequestAction {
-    /// Whether it may be decided about a request of this type in this state.
+    /// Whether it may be decided about a request of this type in this state, at an agency with this interface.
     #[must_use]
-    pub const fn fits(self, kind: RequestType, state: RequestState) -> bool {
+    pub const fn fits(self, kind: RequestType, state: RequestState, protocol: Protocol) -> bool {
         match (self, kind.is_mutation()) {
+            (Self::ConfirmApproved | Self::ConfirmRefused, _) => {
+                matches!(kind, RequestType::AuthorizeResult)
+                    && matches!(state, RequestState::Standby)
+                    && !protocol.tells_screening()
+            }
             (Self::RetryLookup | Self::ConfirmAccepted | Self::Close, true) => {
                 matches!(state, RequestState::Unknown | RequestState::Error)
             }
@@ -49,8 +64,8 @@ impl RequestAction {
         }
     }
 
-    /// Whether a second operator must say the same: the buyer may be billed twice otherwise, under the same key or, after a close,
-    /// under a new one. `refused`: the agency said itself that it did not bill.
+    /// Whether a second operator must say the same: goods are released and the buyer is billed by it, or may be billed twice, under the
+    /// same key or, after a close, under a new one. `refused`: the agency said itself that it did not bill.
     #[must_use]
     pub fn needs_second(self, kind: RequestType, refused: bool) -> bool {
         match self {
@@ -58,7 +73,8 @@ impl RequestAction {
             Self::Close => {
                 matches!(kind, RequestType::BillingReg | RequestType::BillingResult) && !refused
             }
-            Self::RetryLookup | Self::ConfirmAccepted => false,
+            Self::ConfirmApproved => true,
+            Self::RetryLookup | Self::ConfirmAccepted | Self::ConfirmRefused => false,
         }
     }
 }
@@ -74,6 +90,8 @@ words! {
         RevertAmount = "revert_amount",
         /// Take the amount that the agency confirmed.
         AcceptAgencyAmount = "accept_agency_amount",
+        /// The agency billed another amount and has corrected it to the order's.
+        AgencyCorrected = "agency_corrected",
         /// Ask again for the cancel that the agency refused.
         ClearDeleteRejected = "clear_delete_rejected",
         /// The cancel that the agency refused is settled outside: the order ends.
@@ -111,6 +129,12 @@ impl OrderAction {
                 quiet && info.billed_amount != pair.order.amount,
                 "the agency has no other amount, or something is in progress",
             ),
+            Self::AgencyCorrected => (
+                quiet
+                    && info.billing == BillingState::Complete
+                    && info.billed_amount != pair.order.amount,
+                "only a bill of another amount than the order's is corrected",
+            ),
             Self::ClearDeleteRejected => (
                 quiet && info.delete_rejected,
                 "only a cancel that the agency refused is asked for again",
@@ -124,6 +148,15 @@ impl OrderAction {
     }
 }
 
+/// Characters of the longest note.
+const NOTE_CHARS_MAX: usize = 500;
+
+/// Whether a text may be kept as a note: one line of at most 500 characters.
+#[must_use]
+pub fn is_note(text: &str) -> bool {
+    text.chars().count() <= NOTE_CHARS_MAX && !text.chars().any(char::is_control)
+}
+
 /// Who decides, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct Decider<'a> {
@@ -131,6 +164,37 @@ pub struct Decider<'a> {
     pub operator: &'a str,
     /// The reason; never buyer data.
     pub note: &'a str,
+}
+
+impl<'a> Decider<'a> {
+    /// Somebody who gives no reason.
+    #[must_use]
+    pub const fn without_note(operator: &'a str) -> Self {
+        Self { operator, note: "" }
+    }
+}
+
+/// The subject of decisions about the worker itself. Order numbers and request keys begin with no colon.
+const WORKER: &str = ":worker";
+/// What the subject of decisions about a member company begins with; its id follows.
+const JOINER: &str = ":joiner:";
+
+/// The decisions `d` that belong to the history of order `$1`: about it, its requests and its alerts, and, since it was placed, about its
+/// member company and the worker.
+pub const OF_ORDER: &str = "d.subject = $1 OR d.subject IN (SELECT r.request_key FROM frex_request r WHERE r.order_no = $1) \
+    OR d.subject IN (SELECT a.id FROM frex_alert a WHERE a.order_no = $1) \
+    OR (d.decided_at >= (SELECT o.created_at FROM frex_order o WHERE o.order_no = $1) AND (d.subject = ':worker' \
+    OR d.subject = (SELECT ':joiner:' || o.joiner_id FROM frex_order o WHERE o.order_no = $1)))";
+
+/// Whether two names are, or may be, one person's. At a terminal everybody gives the name they like, but not the account of the system,
+/// which stands behind it: `cli:NAME (uid N)`.
+fn may_be_one(first: &str, second: &str) -> bool {
+    let parts = |name: &str| match name.rsplit_once(" (uid ") {
+        Some((name, uid)) if name.starts_with("cli:") => (name.to_owned(), Some(uid.to_owned())),
+        _ => (name.to_owned(), None),
+    };
+    let (first, second) = (parts(first), parts(second));
+    first.0 == second.0 || (first.1.is_some() && first.1 == second.1)
 }
 
 /// What became of a decision.
@@ -214,6 +278,8 @@ struct Subject {
     row: Request,
     /// For a question: the mutation whose outcome it fetches.
     reg: Option<Request>,
+    protocol: Protocol,
+    settings: Arc<WorkerSettings>,
     now: i64,
 }
 
@@ -256,6 +322,8 @@ impl Shop {
             info,
             row,
             reg,
+            protocol: self.protocol,
+            settings: self.settings.clone(),
             now: self.clock.now_ms(),
         };
         if later {
@@ -286,12 +354,21 @@ impl Shop {
             let (conn, now) = (tx.conn(), subject.now);
             alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
         }
+        if matches!(
+            action,
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
+        ) {
+            for kind in [AlertKind::HoldNeedsData, AlertKind::DelayOverdue] {
+                let (conn, now) = (tx.conn(), subject.now);
+                alert::resolve(conn, kind, &parsed.order_no, by.operator, now).await?;
+            }
+        }
         self.note(&mut tx, key, action.as_str(), by).await?;
         self.commit(tx).await?;
         Ok(Decided::Done)
     }
 
-    /// Whether another operator said the same before, and about the same sending; if not, this one's word is kept.
+    /// Whether another person said the same before, and about the same sending; if not, this one's word is kept.
     async fn seconded(
         &self,
         tx: &mut Tx,
@@ -316,7 +393,7 @@ impl Shop {
             .fetch_optional(tx.conn())
             .await?;
         match first {
-            Some(first) if first != by.operator => {
+            Some(first) if !may_be_one(&first, by.operator) => {
                 sqlx::query("UPDATE frex_decision SET state = 'SECONDED' WHERE subject = $1 AND action = $2 AND state = 'PROPOSED'")
                     .bind(key)
                     .bind(action.as_str())
@@ -384,6 +461,61 @@ impl Shop {
             .await?;
         log::info!("frex: {action} of {subject} by '{}' ({state})", by.operator);
         Ok(())
+    }
+
+    /// Pauses the worker in all processes or lets it go on; a run that is under way ends as it would.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_paused(&self, paused: bool, by: Decider<'_>) -> Result<(), FrexError> {
+        let mut tx = self.store.begin().await?;
+        lease::set_paused(&mut tx, paused, by.operator).await?;
+        let action = if paused { "pause" } else { "resume" };
+        self.note(&mut tx, WORKER, action, by).await?;
+        self.commit(tx).await
+    }
+
+    /// Says whether a member company may use the method (`joiner.UseFrex`).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_joiner(
+        &self,
+        joiner_id: &str,
+        use_frex: bool,
+        by: Decider<'_>,
+    ) -> Result<(), FrexError> {
+        let mut tx = self.store.begin().await?;
+        sqlx::query(
+            "INSERT INTO frex_joiner (joiner_id, use_frex) VALUES ($1, $2) ON CONFLICT (joiner_id) DO UPDATE SET use_frex = excluded.use_frex",
+        )
+        .bind(joiner_id)
+        .bind(i64::from(use_frex))
+        .execute(tx.conn())
+        .await?;
+        let action = if use_frex {
+            "use_frex_on"
+        } else {
+            "use_frex_off"
+        };
+        let subject = format!("{JOINER}{joiner_id}");
+        self.note(&mut tx, &subject, action, by).await?;
+        self.commit(tx).await
+    }
+
+    /// Puts an alert away. Says whether there was an open one of this id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn resolve_alert(&self, id: &str, by: Decider<'_>) -> Result<bool, FrexError> {
+        let mut tx = self.store.begin().await?;
+        let now = self.clock.now_ms();
+        let done = alert::resolve_one(tx.conn(), id, by.operator, now).await?;
+        if done {
+            self.note(&mut tx, id, "resolve_alert", by).await?;
+        }
+        self.commit(tx).await?;
+        Ok(done)
     }
 
     /// Decides about an order.
@@ -454,6 +586,10 @@ impl Shop {
                     AlertKind::AmountMismatch,
                 ]
             }
+            OrderAction::AgencyCorrected => {
+                after.billed_amount = pair.order.amount;
+                &[AlertKind::BilledAmountMismatch]
+            }
             OrderAction::ClearDeleteRejected => {
                 after.delete_rejected = false;
                 &[AlertKind::CancelRefused]
@@ -465,6 +601,7 @@ impl Shop {
                     ..Facts::default()
                 };
                 effect::apply(table::CANCEL_SETTLED, &mut ended, &facts);
+                news::tell(&mut tx, &self.settings, &pair, &ended, now).await?;
                 after = ended.info.expect("it was there");
                 tables::drop_screening(tx.conn(), order_no, "", now).await?;
                 &[
@@ -561,8 +698,16 @@ impl Subject {
         (after.tries, after.misses, after.faults) = (0, 0, 0);
         after.next_attempt_at = self.now;
         let mutation = self.row.kind().is_mutation();
-        if !action.fits(self.row.kind(), self.row.state) {
-            return Err(self.misfit(action, "the request is in another state"));
+        if !action.fits(self.row.kind(), self.row.state, self.protocol) {
+            let why = match action {
+                RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
+                    if self.protocol.tells_screening() =>
+                {
+                    "the agency's interface tells what screening says, and is asked for it"
+                }
+                _ => "the request is in another state",
+            };
+            return Err(self.misfit(action, why));
         }
         match action {
             RequestAction::RetryLookup if mutation => {
@@ -587,6 +732,15 @@ impl Subject {
                 (after.unclear, after.done_at) = (false, self.now);
             }
             RequestAction::ConfirmNotReceived => after.state = RequestState::Standby,
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
+                if !outcome::awaits_screening(&self.pair) =>
+            {
+                return Err(self.misfit(action, "the order waits for no screening any more"));
+            }
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused => {
+                after.state = RequestState::Complete;
+                after.done_at = self.now;
+            }
             RequestAction::Close => {
                 after.state = RequestState::Error;
                 after.done_at = self.now;
@@ -628,6 +782,9 @@ impl Subject {
                 info = pair.info.expect("it was there");
                 self.fail_reg(tx).await?;
             }
+            RequestAction::ConfirmApproved | RequestAction::ConfirmRefused => {
+                info = self.screened(tx, action).await?;
+            }
             RequestAction::RetryLookup | RequestAction::ConfirmAccepted
                 if self.row.kind().is_mutation() =>
             {
@@ -642,6 +799,34 @@ impl Subject {
             tables::save_state(tx.conn(), &self.info, &info).await?;
         }
         Ok(())
+    }
+
+    /// Writes what the agency's word about screening makes of the order, and gives what it makes of the state.
+    async fn screened(&self, tx: &mut Tx, action: RequestAction) -> Result<StateInfo, FrexError> {
+        let writes = &step_of(RequestType::AuthorizeResult).writes;
+        let approved = action == RequestAction::ConfirmApproved;
+        let sets = if approved {
+            writes.good
+        } else {
+            writes.refused
+        };
+        let facts = Facts {
+            now: self.now,
+            ..Facts::default()
+        };
+        let mut pair = self.pair.clone();
+        effect::apply(sets, &mut pair, &facts);
+        if pair.order != self.pair.order {
+            tables::save_order(tx.conn(), &pair.order).await?;
+        }
+        if !approved {
+            let detail = "an operator has the agency's word that screening refused the buyer; the order is closed";
+            let alert = Alert::of(&self.row.key, &[], detail);
+            let id = id::at("", self.now);
+            alert::raise(tx.conn(), writes.alert, &alert, id, self.now).await?;
+        }
+        news::tell(tx, &self.settings, &self.pair, &pair, self.now).await?;
+        Ok(pair.info.expect("it was there"))
     }
 
     /// Whether the order's lock is held by this request.
@@ -701,5 +886,28 @@ impl Subject {
             }
         }
         Ok(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A note is one line of bounded length; what could order a terminal something is none.
+    #[test]
+    fn notes_are_plain() {
+        assert!(is_note("asked by telephone, 電話で確認") && is_note(&"x".repeat(500)));
+        assert!(!is_note(&"x".repeat(501)) && !is_note("a\nb") && !is_note("a\u{1b}[2J"));
+    }
+
+    /// A name is easily changed, an account of the system is not; who has no account is known by the name alone.
+    #[test]
+    fn one_account_is_one_person() {
+        assert!(may_be_one("cli:mari (uid 7)", "cli:ken (uid 7)"));
+        assert!(may_be_one("cli:mari (uid 7)", "cli:mari (uid 8)"));
+        assert!(may_be_one("cli:mari", "cli:mari (uid 8)"));
+        assert!(may_be_one("key_1", "key_1"));
+        assert!(!may_be_one("cli:mari (uid 7)", "cli:ken (uid 8)"));
+        assert!(!may_be_one("key_1", "cli:ken (uid 8)") && !may_be_one("key_1", "key_2"));
     }
 }

@@ -82,7 +82,7 @@ pub const RULES: [Rule; 9] = [
              AND s.order_state = 'DEL' AND s.result_state <> 'CANCEL' AND o.str_state = 'DEL' AND s.delete_rejected = 0 \
              AND o.cancelled_at < $1 AND s.reg_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
              AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
-             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)",
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0)",
         ),
     },
     Rule {
@@ -100,7 +100,7 @@ pub const RULES: [Rule; 9] = [
              WHEN 'DELETE' THEN 'DELETE_RESULT' ELSE 'BILLING_RESULT' END AND NOT EXISTS (SELECT 1 FROM frex_alert a \
              WHERE a.order_no = p.order_no AND a.request_key = p.request_key AND a.resolved_at = 0)))) \
              OR (s.reg_state = 'ERROR' AND o.str_state = 'REG' AND NOT EXISTS \
-             (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)))",
+             (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0)))",
         ),
         quiet: None,
     },
@@ -128,17 +128,17 @@ pub const RULES: [Rule; 9] = [
         always: None,
         quiet: Some(
             "SELECT o.order_no FROM frex_order o WHERE o.str_state = 'REG' AND o.str_money_input = 'SBPAYMENT' AND o.has_state = 0 \
-             AND o.created_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = o.order_no AND a.resolved_at = 0) \
+             AND o.created_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = o.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0) \
              UNION ALL SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
              AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') \
              AND s.screening_open = 0 AND s.reg_at < $1 AND o.str_state = 'REG' AND o.created_at < $1 \
              AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
              AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
-             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0) \
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0) \
              UNION ALL SELECT s.order_no FROM frex_request r CROSS JOIN frex_state_info s WHERE s.order_no = r.order_no \
              AND r.state = 'ERROR' AND r.type = 'AUTHORIZE_RESULT' AND r.faults > 0 AND s.order_state = 'REG' \
              AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state IN ('NONE', 'DELAY') \
-             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)",
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0)",
         ),
     },
 ];
@@ -149,7 +149,7 @@ const UNBILLED: &str = "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex
     AND s.result_state = 'COMPLETE' AND s.billing_state = 'NONE' AND s.authorize_state = 'COMPLETE' AND o.str_state = 'REG' \
     AND s.authorized_at < $1 AND NOT EXISTS (SELECT 1 FROM frex_request r WHERE r.order_no = s.order_no \
     AND (r.state IN ('STANDBY', 'SENDING', 'UNKNOWN') OR r.done_at >= $1)) \
-    AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)";
+    AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0)";
 
 /// A quiet system has moved everything after so many intervals.
 const INTERVALS: u64 = 3;
@@ -157,7 +157,7 @@ const INTERVALS: u64 = 3;
 /// What a check found: rule, and how many orders break it that were not told of yet.
 pub type Found = Vec<(&'static str, usize)>;
 
-/// Asks every rule; each order that breaks one is an alert, once.
+/// Asks every rule; each order that breaks one is an alert, once, and the alert of one that breaks it no longer is resolved.
 ///
 /// # Errors
 /// The database's.
@@ -166,22 +166,68 @@ pub async fn check(store: &Store, settings: &WorkerSettings, now: i64) -> Result
     let quiet = quiet_is_asked(store, before).await?;
     let mut found = Found::new();
     for rule in &RULES {
-        let mut broken = Vec::new();
-        if let Some(sql) = rule.always {
-            broken = orders(store, sql, rule.name, None).await?;
-        }
+        let mut questions = Vec::new();
+        questions.extend(rule.always.map(|sql| (sql, None)));
         if let (true, Some(sql)) = (quiet, rule.quiet) {
-            broken.extend(orders(store, sql, rule.name, Some(before)).await?);
+            questions.push((sql, Some(before)));
             let at_once = settings.billing_trigger == BillingTrigger::Authorized;
             if rule.name == QUIET && at_once && settings.closed.is_empty() {
-                let before = before - settings.billing_delay_ms();
-                broken.extend(orders(store, UNBILLED, rule.name, Some(before)).await?);
+                questions.push((UNBILLED, Some(before - settings.billing_delay_ms())));
             }
+        }
+        let mut broken = Vec::new();
+        for question in &questions {
+            broken.extend(orders(store, *question, rule.name, Told::No).await?);
         }
         found.push((rule.name, broken.len()));
         tell(store, rule, &broken, now).await?;
+        // What was not asked may be as it was.
+        if quiet || rule.quiet.is_none() {
+            resolve(store, rule, &questions, now).await?;
+        }
     }
     Ok(found)
+}
+
+/// A question to the tables, with the time that it is about.
+type Question = (&'static str, Option<i64>);
+
+/// Which orders that break a rule are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Those with an open alert of it.
+    Yes,
+    /// Those without, at most [`ORDERS_MAX`].
+    No,
+}
+
+/// Resolves the open alerts of a rule about orders that no question finds any more.
+async fn resolve(
+    store: &Store,
+    rule: &Rule,
+    questions: &[Question],
+    now: i64,
+) -> Result<(), FrexError> {
+    let sql =
+        "SELECT order_no FROM frex_alert WHERE kind = $1 AND request_key = $2 AND resolved_at = 0";
+    let mut mended: Vec<String> = sqlx::query_scalar(sql)
+        .bind(AlertKind::InvariantViolated.as_str())
+        .bind(rule.name)
+        .fetch_all(store.pool())
+        .await?;
+    if mended.is_empty() {
+        return Ok(());
+    }
+    for question in questions {
+        let broken = orders(store, *question, rule.name, Told::Yes).await?;
+        mended.retain(|order_no| !broken.contains(order_no));
+    }
+    let mut tx = store.begin().await?;
+    for order_no in &mended {
+        let (kind, of_rule) = (AlertKind::InvariantViolated, [rule.name.to_owned()]);
+        alert::resolve_requests(tx.conn(), kind, order_no, &of_rule, "check", now).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Whether the latest run of all steps ended well, not long ago, and left nothing undone.
@@ -194,16 +240,20 @@ async fn quiet_is_asked(store: &Store, before: i64) -> Result<bool, FrexError> {
     }))
 }
 
-/// Orders that break a rule and have no open alert of it.
+/// Orders that break a rule.
 async fn orders(
     store: &Store,
-    sql: &str,
+    (sql, before): Question,
     rule: &str,
-    before: Option<i64>,
+    told: Told,
 ) -> Result<Vec<String>, FrexError> {
+    let (not, limit) = match told {
+        Told::Yes => ("", String::new()),
+        Told::No => ("NOT", format!("LIMIT {ORDERS_MAX}")),
+    };
     let sql = format!(
-        "SELECT DISTINCT q.order_no FROM ({sql}) q WHERE NOT EXISTS (SELECT 1 FROM frex_alert t WHERE t.kind = '{}' \
-         AND t.order_no = q.order_no AND t.request_key = '{rule}' AND t.resolved_at = 0) ORDER BY q.order_no LIMIT {ORDERS_MAX}",
+        "SELECT DISTINCT q.order_no FROM ({sql}) q WHERE {not} EXISTS (SELECT 1 FROM frex_alert t WHERE t.kind = '{}' \
+         AND t.order_no = q.order_no AND t.request_key = '{rule}' AND t.resolved_at = 0) ORDER BY q.order_no {limit}",
         AlertKind::InvariantViolated
     );
     let mut query = sqlx::query_scalar(AssertSqlSafe(sql));

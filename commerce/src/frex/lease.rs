@@ -155,11 +155,11 @@ pub async fn guard(tx: &mut Tx, fence: i64) -> Result<(), FrexError> {
 ///
 /// # Errors
 /// The database's.
-pub async fn set_paused(store: &Store, paused: bool, by: &str) -> Result<(), FrexError> {
+pub async fn set_paused(tx: &mut Tx, paused: bool, by: &str) -> Result<(), FrexError> {
     sqlx::query("UPDATE frex_lease SET paused = $1, paused_by = $2 WHERE name = 'batch'")
         .bind(i64::from(paused))
         .bind(by)
-        .execute(store.pool())
+        .execute(tx.conn())
         .await?;
     Ok(())
 }

@@ -16,6 +16,7 @@ pub mod invariants;
 pub mod key;
 pub mod lease;
 pub mod model;
+mod news;
 pub mod notify;
 mod owner;
 pub mod purge;

@@ -1,9 +1,11 @@
-//! Once a day our bills are held against the agency's (`spec/frex.md` 10.4).
+//! Once a day our bills are held against the agency's (`spec/frex.md` 10.4), where its interface tells them.
 //!
 //! The agency's interface has no list of bills, so each side is asked item by item: every order that we have as billed must be
 //! billed there with the same amount, and no order that we have not billed may have a bill there that we do not know of. Nothing
-//! is changed by it; what differs is a critical alert.
+//! is changed by it; what differs is a critical alert, which ends when a later comparison finds that both sides agree: what is told of
+//! is asked about again however old it is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::agency::{
@@ -30,6 +32,8 @@ pub struct Reconciled {
     pub amounts: u64,
     /// Billed there, not here.
     pub surplus: u64,
+    /// Whether the agency offers nothing to compare with: no order was asked about.
+    pub not_compared: bool,
     /// Whether the agency offers no look-up, or refused some: nothing is known about those orders that we have not billed.
     pub no_lookup: bool,
 }
@@ -68,6 +72,13 @@ const BILLED: &str = "SELECT s.order_no, s.billed_amount, r.seq, r.accept_no, s.
     WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
     AND s.billing_state = 'COMPLETE' AND (s.billed_at, s.order_no) > ($1, $2) ORDER BY s.billed_at, s.order_no LIMIT $3";
 
+/// The same of bills before the days that are compared, as far as they were told of.
+const TOLD: &str = "SELECT s.order_no, s.billed_amount, r.seq, r.accept_no, s.billed_at, r.accept_key FROM frex_state_info s CROSS JOIN frex_request r \
+    WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG' AND r.state = 'COMPLETE' \
+    AND s.billing_state = 'COMPLETE' AND (s.billed_at, s.order_no) > ($1, $2) AND s.billed_at <= $4 \
+    AND s.order_no IN (SELECT a.order_no FROM frex_alert a WHERE a.kind = 'reconcile_mismatch' AND a.resolved_at = 0) \
+    ORDER BY s.billed_at, s.order_no LIMIT $3";
+
 const UNBILLED: &str = "SELECT s.order_no, s.np_transaction_id, \
     (SELECT COALESCE(MAX(r.seq) + 1, 0) FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG') AS seq \
     FROM frex_state_info s WHERE s.billing_state IN ('NONE', 'ERROR') AND s.authorized_at > 0 AND s.np_transaction_id <> '' \
@@ -82,21 +93,43 @@ impl Reconcile<'_> {
     pub async fn run(&self, days: u32) -> Result<Reconciled, ReconcileError> {
         let since = self.now - i64::from(days) * DAY_MS;
         let mut done = Reconciled::default();
-        self.billed(since, &mut done).await?;
-        self.unbilled(since, &mut done).await?;
+        if !self.agency.is_asked_for_results() {
+            log::info!(
+                "frex: nothing was reconciled: the agency's interface does not tell its bills"
+            );
+            done.not_compared = true;
+            return Ok(done);
+        }
+        let mut conn = self.store.pool().acquire().await?;
+        let told = alert::orders_told(&mut conn, AlertKind::ReconcileMismatch, true).await?;
+        drop(conn);
+        self.billed((since, None), &told, &mut done).await?;
+        if !told.is_empty() {
+            self.billed((-1, Some(since)), &told, &mut done).await?;
+        }
+        self.unbilled(since, &told, &mut done).await?;
         log::info!("frex: reconciled {done:?}");
         Ok(done)
     }
 
-    async fn billed(&self, since: i64, done: &mut Reconciled) -> Result<(), ReconcileError> {
+    /// Compares the bills after a time, unix ms; with an end, only those of the orders in `told`.
+    async fn billed(
+        &self,
+        (since, until): (i64, Option<i64>),
+        told: &HashSet<String>,
+        done: &mut Reconciled,
+    ) -> Result<(), ReconcileError> {
         let mut after = (since, String::new());
         loop {
-            let rows: Vec<(String, i64, i64, String, i64, String)> = sqlx::query_as(BILLED)
+            let mut query = sqlx::query_as(if until.is_some() { TOLD } else { BILLED })
                 .bind(after.0)
                 .bind(after.1.as_str())
-                .bind(i64::from(self.items))
-                .fetch_all(self.store.pool())
-                .await?;
+                .bind(i64::from(self.items));
+            if let Some(until) = until {
+                query = query.bind(until);
+            }
+            let rows: Vec<(String, i64, i64, String, i64, String)> =
+                query.fetch_all(self.store.pool()).await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
@@ -123,7 +156,10 @@ impl Reconcile<'_> {
                 let found = match outcome {
                     Outcome::Answered { value, .. } if value.status == ProcessedStatus::Done => {
                         match value.billed_amount {
-                            Some(amount) if amount == ours => continue,
+                            Some(amount) if amount == ours => {
+                                self.agree(order_no, told).await?;
+                                continue;
+                            }
                             Some(amount) => {
                                 done.amounts += 1;
                                 format!("we billed {ours} yen, the agency {amount} yen")
@@ -143,7 +179,12 @@ impl Reconcile<'_> {
         }
     }
 
-    async fn unbilled(&self, since: i64, done: &mut Reconciled) -> Result<(), ReconcileError> {
+    async fn unbilled(
+        &self,
+        since: i64,
+        told: &HashSet<String>,
+        done: &mut Reconciled,
+    ) -> Result<(), ReconcileError> {
         let mut after = String::new();
         loop {
             let rows: Vec<(String, String, i64)> = sqlx::query_as(UNBILLED)
@@ -184,6 +225,7 @@ impl Reconcile<'_> {
                     }
                     _ => {
                         done.unbilled += 1;
+                        self.agree(&query.request_key.order_no, told).await?;
                         continue;
                     }
                 };
@@ -217,6 +259,17 @@ impl Reconcile<'_> {
             .fetch_one(self.store.pool())
             .await?;
         Ok(count > 0)
+    }
+
+    /// Both sides have the same of an order; what was told of it is over.
+    async fn agree(&self, order_no: &str, told: &HashSet<String>) -> Result<(), FrexError> {
+        if !told.contains(order_no) {
+            return Ok(());
+        }
+        let mut tx = self.store.begin().await?;
+        let kind = AlertKind::ReconcileMismatch;
+        alert::resolve(tx.conn(), kind, order_no, "reconciliation", self.now).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn tell(&self, key: &RequestKey, detail: String) -> Result<(), FrexError> {

@@ -10,7 +10,7 @@ use super::error::FrexError;
 use super::notify::Notifier;
 use super::reconcile::{Reconcile, ReconcileError, Reconciled};
 use super::report::Observer;
-use super::settings::ms;
+use super::settings::{JAPAN_AHEAD_MS, ms};
 use super::shop::Shop;
 use super::worker::{Parts, RunError, Worker};
 use super::{health, invariants, owner, purge};
@@ -23,8 +23,6 @@ use crate::store::Store;
 const DUTY_BUSY_MS: i64 = 30 * 60_000;
 /// Waits after a check or reconciliation that failed.
 const DUTY_RETRY_S: [u64; 3] = [60, 600, 3_600];
-/// How far Japan is ahead.
-const JAPAN_AHEAD_MS: i64 = 9 * HOUR_MS;
 
 /// The shop's side, the worker, and what runs beside it. Clones are handles on the same ones.
 #[derive(Clone)]
@@ -75,6 +73,7 @@ impl Frex {
                 vault: config.vault.clone(),
                 clock: clock.clone(),
                 settings: config.worker.clone(),
+                protocol: config.agency.protocol,
                 points: points.clone(),
             },
             notifier: Notifier::new(store, clock, &config.notify, heard.clone()),

@@ -2,6 +2,12 @@
 
 use serde::Deserialize;
 
+use crate::clock::{DAY_MS, HOUR_MS, MINUTE_MS};
+
+const MINUTES_OF_DAY: u32 = 1_440;
+/// How far Japan is ahead.
+pub(super) const JAPAN_AHEAD_MS: i64 = 9 * HOUR_MS;
+
 /// When a bill is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +93,9 @@ pub struct WorkerSettings {
     pub billing_delay_s: u64,
     /// The agency's closing hours.
     pub closed: Vec<ClosedWindow>,
+    /// The merchant of the orders, if it has an address at which it is told of them.
+    #[serde(skip)]
+    pub told_merchant: Option<String>,
 }
 
 impl Default for WorkerSettings {
@@ -116,6 +125,7 @@ impl Default for WorkerSettings {
             billing_trigger: BillingTrigger::Authorized,
             billing_delay_s: 0,
             closed: Vec::new(),
+            told_merchant: None,
         }
     }
 }
@@ -261,6 +271,47 @@ impl WorkerSettings {
     pub fn closed_at(&self, minute: u32) -> bool {
         self.closed.iter().any(|window| window.contains(minute))
     }
+
+    /// Whether the agency takes no mutations at a time, unix ms.
+    #[must_use]
+    pub fn closed_hours(&self, at_ms: i64) -> bool {
+        self.closed_at(minute_of_day(at_ms))
+    }
+
+    /// The latest time, unix ms, since which the agency has been open for so long. None if it never opens.
+    #[must_use]
+    pub fn open_since(&self, now_ms: i64, open_ms: i64) -> Option<i64> {
+        if self.closed.is_empty() {
+            return Some(now_ms - open_ms);
+        }
+        let open_of_day = (0..MINUTES_OF_DAY).filter(|it| !self.closed_at(*it));
+        let day_open_ms = i64::try_from(open_of_day.count()).unwrap_or(0) * MINUTE_MS;
+        if day_open_ms == 0 {
+            return None;
+        }
+        // Whole days have the same open time wherever they begin; of the rest each minute is looked at.
+        let mut since = now_ms - open_ms / day_open_ms * DAY_MS;
+        let mut left = open_ms % day_open_ms;
+        while left > 0 {
+            // The part of a minute that lies before `since`, or the whole one before it.
+            let minute_began = (since - 1).div_euclid(MINUTE_MS) * MINUTE_MS;
+            let part = since - minute_began;
+            if self.closed_hours(minute_began) {
+                since = minute_began;
+            } else {
+                since -= part.min(left);
+                left -= part.min(left);
+            }
+        }
+        Some(since)
+    }
+}
+
+/// The minute of the day in Japan.
+fn minute_of_day(at_ms: i64) -> u32 {
+    let minute = (at_ms + JAPAN_AHEAD_MS).rem_euclid(DAY_MS) / MINUTE_MS;
+    // It is below 1440.
+    u32::try_from(minute).unwrap_or(0)
 }
 
 /// Seconds as milliseconds.
@@ -313,6 +364,42 @@ mod tests {
             .map(|tries| settings.retry_ms(tries) / 60_000)
             .into();
         assert_eq!(delays, [1, 2, 5, 10, 30, 60, 60, 60]);
+    }
+
+    /// Only the time in which the agency is open counts, over nights and whole days; where it never opens, none does.
+    #[test]
+    fn closed_time_does_not_count() {
+        let mut settings = WorkerSettings::default();
+        let at = |text: &str| crate::clock::parse_rfc3339(text).expect("a time");
+        let morning = at("2025-01-15T06:10:30+09:00");
+        let since = |settings: &WorkerSettings, minutes: i64| {
+            settings.open_since(morning, minutes * MINUTE_MS)
+        };
+        assert_eq!(since(&settings, 30), Some(morning - 30 * MINUTE_MS));
+        settings.closed = vec![ClosedWindow {
+            from_minute: 1_350,
+            to_minute: 360,
+        }];
+        for (minutes, begins) in [
+            (0, "2025-01-15T06:10:30+09:00"),
+            (10, "2025-01-15T06:00:30+09:00"),
+            (30, "2025-01-14T22:10:30+09:00"),
+            // 16 and a half hours of a day are open.
+            (990 + 30, "2025-01-13T22:10:30+09:00"),
+        ] {
+            assert_eq!(since(&settings, minutes), Some(at(begins)), "{minutes}");
+        }
+        settings.closed = vec![
+            ClosedWindow {
+                from_minute: 0,
+                to_minute: 720,
+            },
+            ClosedWindow {
+                from_minute: 720,
+                to_minute: 0,
+            },
+        ];
+        assert_eq!(since(&settings, 30), None);
     }
 
     /// A window over midnight holds the minutes on both sides of it.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::agency::Buyer;
 use super::agency::limits::{self, LimitError};
+use super::agency::settings::Protocol;
 use super::alert::{self, AlertKind};
 use super::error::FrexError;
 use super::key::{self, RequestType};
@@ -37,6 +39,8 @@ pub struct Shop {
     pub clock: Clock,
     /// Settings.
     pub settings: Arc<WorkerSettings>,
+    /// The agency's interface: what an order must have, and what operators decide in its place.
+    pub protocol: Protocol,
     /// Crash points.
     pub points: Points,
 }
@@ -329,21 +333,6 @@ fn held_to(rule: Rule, order_no: &str) -> Result<(), ShopError> {
 }
 
 impl Shop {
-    /// Says whether a member company may use the method (`joiner.UseFrex`).
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn set_joiner(&self, joiner_id: &str, use_frex: bool) -> Result<(), ShopError> {
-        sqlx::query(
-            "INSERT INTO frex_joiner (joiner_id, use_frex) VALUES ($1, $2) ON CONFLICT (joiner_id) DO UPDATE SET use_frex = excluded.use_frex",
-        )
-        .bind(joiner_id)
-        .bind(i64::from(use_frex))
-        .execute(self.store.pool())
-        .await?;
-        Ok(())
-    }
-
     /// Places an order, with its buyer data, in one transaction. The same order once more is no second one.
     ///
     /// # Errors
@@ -357,7 +346,7 @@ impl Shop {
             &new.goods.transaction_details,
             &new.goods.tax_rate_summaries,
         )?;
-        limits::buyer(&new.user.buyer)?;
+        self.buyer_fits(&new.user.buyer)?;
         limits::delivery(&new.user.delivery)?;
         let content = zeroize::Zeroizing::new(
             serde_json::to_vec(new).expect("texts and numbers are representable in JSON"),
@@ -480,7 +469,7 @@ impl Shop {
         version: i64,
         user: &UserInfo,
     ) -> Result<i64, ShopError> {
-        limits::buyer(&user.buyer)?;
+        self.buyer_fits(&user.buyer)?;
         limits::delivery(&user.delivery)?;
         let (mut tx, pair, registration) = self.taken(order_no).await?;
         version_is(&pair.order, version)?;
@@ -567,6 +556,17 @@ impl Shop {
         log::info!("frex: order {order_no}: strOrderState ACCEPT -> ORDEREND, by the shop");
         self.commit(tx).await?;
         Ok(written.version)
+    }
+
+    /// Holds a buyer against the limits of the agency and its interface.
+    fn buyer_fits(&self, buyer: &Buyer) -> Result<(), LimitError> {
+        if self.protocol.needs_buyer_number() && buyer.np_buyer_id.is_empty() {
+            return Err(LimitError::Form {
+                field: "buyer.npBuyerId",
+                form: "given: the agency's interface knows buyers by its own number of 11 digits only",
+            });
+        }
+        limits::buyer(buyer)
     }
 
     /// Takes an order's row, and reads its state and latest registration.

@@ -74,7 +74,13 @@ const ALERTS_MAX: i64 = 100;
 /// The database's, or the lease was taken over.
 pub async fn overdue(run: &Run<'_>) -> Result<(), FrexError> {
     for row in OVERDUE {
-        let before = run.now() - ms((row.limit_s)(run.settings()));
+        let limit_ms = ms((row.limit_s)(run.settings()));
+        let before = match row.kind {
+            // While the agency is closed nothing waits for us.
+            AlertKind::StandbyOverdue => run.settings().open_since(run.now(), limit_ms),
+            _ => Some(run.now() - limit_ms),
+        };
+        let Some(before) = before else { continue };
         let sql = format!(
             "SELECT r.request_key FROM frex_request r WHERE {} ORDER BY {}, r.request_key LIMIT {ALERTS_MAX}",
             row.sql, row.by

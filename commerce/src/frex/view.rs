@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::decide::OF_ORDER;
 use super::error::FrexError;
 use super::key::RequestType;
 use super::model::{
@@ -424,15 +425,15 @@ async fn answers(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexError>
     rows.iter().map(event).collect()
 }
 
-/// Decisions about the order, or about one of its requests.
+/// Decisions of people that belong to the order's history.
 async fn decisions(store: &Store, order_no: &str) -> Result<Vec<Event>, FrexError> {
-    let rows = sqlx::query(
-        "SELECT id, subject, action, operator, note, state, decided_at FROM frex_decision \
-         WHERE subject = $1 OR subject IN (SELECT request_key FROM frex_request WHERE order_no = $1)",
-    )
-    .bind(order_no)
-    .fetch_all(store.pool())
-    .await?;
+    let sql = format!(
+        "SELECT d.id, d.subject, d.action, d.operator, d.note, d.state, d.decided_at FROM frex_decision d WHERE {OF_ORDER}"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(order_no)
+        .fetch_all(store.pool())
+        .await?;
     let event = |row: &sqlx::any::AnyRow| {
         let text = |field: &str| row.try_get::<String, _>(field);
         let event = json!({

@@ -23,7 +23,7 @@ use super::steps::table::{STEPS, Step};
 use super::steps::trans;
 use super::vault::Vault;
 use super::{runs, sweep, tables};
-use crate::clock::Clock;
+use crate::clock::{Clock, DAY_MS, rfc3339};
 use crate::id;
 use crate::points::Points;
 use crate::store::{Store, Tx};
@@ -110,10 +110,13 @@ pub enum RunError {
 
 fn held_text(held: &Held) -> String {
     match held {
-        Held::Running(view) => format!("run {} of '{}' is active", view.fence, view.owner),
-        Held::NotDue(view) => format!("the next run is due at {} ms", view.next_run_at),
+        Held::Running(view) => format!(
+            "run {} of '{}' is active; ask again when it has ended",
+            view.fence, view.owner
+        ),
+        Held::NotDue(view) => format!("the next run is due at {}", rfc3339(view.next_run_at)),
         Held::Paused(view) => format!(
-            "'{}' paused the worker",
+            "'{}' paused the worker; resume it, or ask for a run by hand",
             view.paused_by.as_deref().unwrap_or_default()
         ),
     }
@@ -360,10 +363,17 @@ async fn phases(run: &Run<'_>, step: &Step, report: &mut StepReport) -> Result<(
             let Some(last) = page.last() else { break };
             after.clone_from(last);
             run.renew().await?;
+            let mut conn = run.store().pool().acquire().await?;
+            let failed = alert::orders_told(&mut conn, AlertKind::StepFailed, false).await?;
+            drop(conn);
             for (candidate, out) in page
                 .iter()
                 .zip(regist::intents(run, step, branch, &page).await?)
             {
+                let went_well = matches!(out, Ok(Registered::Asked | Registered::Closed));
+                if went_well && failed.contains(&candidate.1) {
+                    run.recovered(&candidate.1).await?;
+                }
                 match out {
                     Ok(Registered::Asked) => report.selected += 1,
                     Ok(Registered::Closed) => report.closed += 1,
@@ -415,7 +425,8 @@ pub struct Run<'a> {
     began_at: i64,
     renewed_at: AtomicI64,
     stopped: AtomicBool,
-    alerts: Mutex<Vec<AlertKind>>,
+    /// The alerts raised, each with its request or step.
+    alerts: Mutex<Vec<(AlertKind, String)>>,
 }
 
 impl Run<'_> {
@@ -506,9 +517,7 @@ impl Run<'_> {
     /// Whether the agency takes no mutations now.
     #[must_use]
     pub fn closed_hours(&self) -> bool {
-        const JAPAN_AHEAD_MIN: i64 = 9 * 60;
-        let minute = (self.now().div_euclid(60_000) + JAPAN_AHEAD_MIN).rem_euclid(1_440);
-        u32::try_from(minute).is_ok_and(|minute| self.settings().closed_at(minute))
+        self.settings().closed_hours(self.now())
     }
 
     /// Renews the lease if it is time.
@@ -533,7 +542,7 @@ impl Run<'_> {
         self.alerts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(kind);
+            .push((kind, alert.request_key.clone()));
         let mut tx = self.begin().await?;
         lease::guard(&mut tx, self.fence).await?;
         alert::raise(tx.conn(), kind, alert, self.id(), self.now()).await?;
@@ -546,22 +555,48 @@ impl Run<'_> {
         Ok(tx.commit().await?)
     }
 
-    /// After a run in which they did not occur: alerts about credentials and failed steps are resolved.
+    /// Alerts whose cause is seen to be gone are resolved: credentials were taken, no step failed, those that asked were answered as
+    /// agreed, and no other worker took over. What screening refused needs nobody, and has been told for a day.
     async fn settle(&self, report: &RunReport) -> Result<(), FrexError> {
         let raised = self
             .alerts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let asked = report.steps.iter().any(|step| step.sent > 0);
+        let was_raised = |kind| raised.iter().any(|it| it.0 == kind);
+        let asked = report.steps.iter().filter(|step| step.sent > 0);
+        let answered: Vec<String> = asked
+            .map(|step| step.step.clone())
+            .filter(|step| !raised.contains(&(AlertKind::ContractViolation, step.clone())))
+            .collect();
+        let (by, now) = ("worker", self.now());
         let mut tx = self.begin().await?;
         lease::guard(&mut tx, self.fence).await?;
-        if asked && !raised.contains(&AlertKind::AgencyAuth) {
-            alert::resolve(tx.conn(), AlertKind::AgencyAuth, "", "worker", self.now()).await?;
+        if !answered.is_empty() {
+            let kind = AlertKind::ContractViolation;
+            alert::resolve_requests(tx.conn(), kind, "", &answered, by, now).await?;
         }
-        if report.whole() && !raised.contains(&AlertKind::StepFailed) {
-            alert::resolve(tx.conn(), AlertKind::StepFailed, "", "worker", self.now()).await?;
+        if report.steps.iter().any(|step| step.sent > 0) && !was_raised(AlertKind::AgencyAuth) {
+            alert::resolve(tx.conn(), AlertKind::AgencyAuth, "", by, now).await?;
         }
+        if report.whole() {
+            if !was_raised(AlertKind::StepFailed) {
+                alert::resolve(tx.conn(), AlertKind::StepFailed, "", by, now).await?;
+            }
+            let lost = AlertKind::LeaseLost;
+            alert::resolve_older(tx.conn(), lost, self.began_at, by, now).await?;
+        }
+        alert::resolve_older(tx.conn(), AlertKind::ScreeningNg, now - DAY_MS, by, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A step went well for an order: what was told of its failure for it is over.
+    async fn recovered(&self, order_no: &str) -> Result<(), FrexError> {
+        let mut tx = self.begin().await?;
+        lease::guard(&mut tx, self.fence).await?;
+        let (kind, of_no_request) = (AlertKind::StepFailed, [String::new()]);
+        let (conn, now) = (tx.conn(), self.now());
+        alert::resolve_requests(conn, kind, order_no, &of_no_request, "worker", now).await?;
         Ok(tx.commit().await?)
     }
 

@@ -74,3 +74,23 @@ pub async fn postgres() -> TestStore {
         _gone: Gone::Database(database),
     }
 }
+
+/// The metrics that the alerts ask for.
+pub fn names_in_alerts() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/commerce-alerts.yml");
+    let text = std::fs::read_to_string(path).expect("the alerts");
+    let exprs = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "));
+    let names: Vec<String> = exprs
+        .flat_map(|expr| expr.split(|c: char| !(c.is_ascii_lowercase() || c == '_')))
+        // A metric's name has several words; functions and labels of the language have their own list.
+        .filter(|word| {
+            word.contains('_')
+                && !["sub_channel", "histogram_quantile", "age_bucket"].contains(word)
+        })
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    names
+}

@@ -87,7 +87,43 @@ async fn a_paused_worker_runs_by_hand_only() {
 
     let (good, said) = shop.command(&["resume", "--operator", "desk"]);
     assert!(good, "{said}");
+    let (good, joined) = shop.command(&["joiner", "J1", "on", "--operator", "desk"]);
+    assert!(good && joined.contains("J1: UseFrex on"), "{joined}");
     shop.reaches("P1", "billed").await;
+
+    // Who did what stands in the order's history and in the log, from the terminal too.
+    let history = shop.list("/orders/P1/history").await;
+    let by = |action: &str| {
+        let found = history.iter().find(|it| it["action"] == action);
+        let found = found.unwrap_or_else(|| panic!("no {action} in {history:#?}"));
+        found["operator"].as_str().expect("a name").to_owned()
+    };
+    assert!(by("resume").starts_with("cli:desk (uid "), "{history:#?}");
+    assert!(by("use_frex_on").starts_with("cli:desk (uid "));
+    let log = format!("{said}{}", shop.daemon.log());
+    let line = "frex: resume of :worker by 'cli:desk (uid ";
+    assert!(log.contains(line), "{log}");
+}
+
+/// What the alerts for Prometheus ask of deferred payment is told by a daemon that has it.
+#[tokio::test]
+async fn the_alerts_ask_for_metrics_that_are_there() {
+    let agency = Agency::start();
+    let shop = Shop::start(&agency, &Setup::default()).await;
+    // A count of what has not happened yet is not told.
+    agency
+        .faults(&json!([{"kind": "drop_after", "call": "register", "times": 1}]))
+        .await;
+    shop.place("M1-R22", 11_000).await;
+    shop.listed("/alerts", |it| it["kind"] == "screening_ng")
+        .await;
+    let there = shop.metrics().await;
+    let names = common::names_in_alerts().into_iter();
+    let names: Vec<String> = names.filter(|name| name.starts_with("frex_")).collect();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        assert!(there.contains(&format!("# HELP {name} ")), "no {name}");
+    }
 }
 
 /// At a stop the run under way comes to its end, gives the lease back, and the process ends well.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use commerce::clock::Clock;
-use commerce::frex::agency::codes::Fault;
+use commerce::frex::agency::codes::{Codes, Fault};
 use commerce::frex::agency::{
     AcceptNo, Acceptance, Agency, Answer, AuthorizationQuery, Bill, Call, CallError, Cancel, Found,
     FoundBy, Lookup, LookupQuery, NpTransactionId, Outcome, Processed, ProcessedStatus, Refusal,
@@ -80,6 +80,8 @@ pub struct Manners {
     /// Most questions before a result is there.
     pub polls_max: u64,
     pub repeat: Repeat,
+    /// How much more than the executed amount the outcomes name.
+    pub amount_off: i64,
     /// Whether it can look up.
     pub lookup: bool,
     /// Whether it refuses every question of a look-up, as one that has none may do.
@@ -108,6 +110,7 @@ impl Manners {
             held: 0,
             polls_max: 0,
             repeat: Repeat::Merge,
+            amount_off: 0,
             lookup: true,
             lookup_refused: false,
             names_earlier: false,
@@ -131,6 +134,7 @@ impl Manners {
             held: 15,
             polls_max: 2,
             repeat,
+            amount_off: 0,
             lookup: true,
             lookup_refused: false,
             names_earlier: false,
@@ -205,6 +209,7 @@ struct Inner {
 pub struct FakeAgency {
     inner: Arc<Mutex<Inner>>,
     clock: Clock,
+    codes: Codes,
 }
 
 fn answered<T>(value: T) -> Outcome<T> {
@@ -244,6 +249,7 @@ impl FakeAgency {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             clock,
+            codes: Codes::default(),
         }
     }
 
@@ -545,7 +551,8 @@ impl Inner {
             answer.status = ProcessedStatus::Done;
             answer.np_transaction_id = NpTransactionId::parse(&received.np);
             answer.shop_transaction_id = Some(query.request_key.order_no.clone());
-            answer.billed_amount = received.amount;
+            let off = self.manners.amount_off;
+            answer.billed_amount = received.amount.map(|amount| amount + off);
         }
         answered(answer)
     }
@@ -598,6 +605,10 @@ impl Inner {
 
 #[async_trait]
 impl Agency for FakeAgency {
+    fn codes(&self) -> &Codes {
+        &self.codes
+    }
+
     async fn register(&self, items: &[Registration]) -> Answer<Acceptance> {
         self.mutate(
             items

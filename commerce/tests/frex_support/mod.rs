@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use commerce::clock::Clock;
+use commerce::frex::agency::settings::Protocol;
 use commerce::frex::agency::{Agency, Buyer, Delivery, Detail, TaxRateSummary};
+use commerce::frex::decide::Decider;
 use commerce::frex::key::RequestType;
 use commerce::frex::lease::Held;
 use commerce::frex::model::{
@@ -105,9 +107,10 @@ impl World {
             vault: vault(),
             clock: clock.clone(),
             settings: settings.clone(),
+            protocol: Protocol::Design,
             points: Points::none(),
         };
-        shop.set_joiner("J1", true)
+        shop.set_joiner("J1", true, Decider::without_note("test"))
             .await
             .expect("the company is written");
         Self {

@@ -149,7 +149,7 @@ impl Work {
         };
         let settings: WorkerSettings =
             serde_json::from_str(&variable(SETTINGS)).expect("settings in JSON");
-        let points = Points::from_env();
+        let points = Points::from_env(true);
         let shop = rig::shop(store, clock.clone(), &settings, points.clone());
         let (agency, owner) = (variable(AGENCY), variable(OWNER));
         let worker = |points| {

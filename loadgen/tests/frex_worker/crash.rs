@@ -1,6 +1,7 @@
 //! The worker's process is ended at every durable point of every step, started again, and run until quiet: then the tables and
 //! the agency's ledger agree, and every order has come to its end.
 
+use commerce::frex::decide::Decider;
 use commerce::frex::shop::SHOP_POINTS;
 use commerce::frex::steps::table::STEPS;
 use commerce::frex::worker::RUN_POINTS;
@@ -59,7 +60,9 @@ async fn killed_everywhere(test: &TestStore) {
         &commerce::frex::settings::WorkerSettings::default(),
         commerce::points::Points::none(),
     );
-    seed.set_joiner("J1", true).await.expect("a company");
+    seed.set_joiner("J1", true, Decider::without_note("test"))
+        .await
+        .expect("a company");
     let (mut now, mut survived, mut before) = (START_MS, Vec::new(), "the start");
     let points = all_points();
     for (count, point) in points.iter().enumerate() {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use commerce::clock::Clock;
+use commerce::frex::decide::Decider;
 use commerce::frex::settings::WorkerSettings;
 use commerce::points::Points;
 use loadgen::frex::rules::{Repeat, Rules};
@@ -32,7 +33,9 @@ async fn two_workers_share_the_work() {
         &WorkerSettings::default(),
         Points::none(),
     );
-    shop.set_joiner("J1", true).await.expect("a company");
+    shop.set_joiner("J1", true, Decider::without_note("test"))
+        .await
+        .expect("a company");
     let start = |owner| {
         Process::start(&Start {
             url: &test.url,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use commerce::clock::Clock;
 use commerce::frex::agency::NoObserver;
 use commerce::frex::agency::design::DesignClient;
-use commerce::frex::agency::settings::AgencySettings;
+use commerce::frex::agency::settings::{AgencySettings, Protocol};
+use commerce::frex::decide::Decider;
 use commerce::frex::report::RunReport;
 use commerce::frex::settings::WorkerSettings;
 use commerce::frex::shop::Shop;
@@ -56,6 +57,7 @@ pub fn shop(store: Store, clock: Clock, settings: &WorkerSettings, points: Point
         vault: frex_support::vault(),
         clock,
         settings: Arc::new(settings.clone()),
+        protocol: Protocol::Design,
         points,
     }
 }
@@ -101,7 +103,9 @@ impl Rig {
         let centre = centre(rules).await;
         let clock = Clock::manual(START_MS);
         let shop = shop(store, clock.clone(), &settings, Points::none());
-        shop.set_joiner("J1", true).await.expect("a company");
+        shop.set_joiner("J1", true, Decider::without_note("test"))
+            .await
+            .expect("a company");
         let client = client(&centre.address.to_string(), timeout_ms);
         let worker = worker(&shop, client, Points::none(), "w1");
         Self {

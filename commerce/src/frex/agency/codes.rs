@@ -1,6 +1,11 @@
-//! The agency's codes and what they mean for us (`spec/frex.md` 6.7), as one table.
+//! The agency's codes and what they mean for us (`spec/frex.md` 6.7): one table, to which the configuration adds.
+
+use std::collections::HashMap;
 
 use super::Call;
+
+/// Longest code that is read.
+pub(super) const CODE_CHARS_MAX: usize = 20;
 
 /// What a code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +22,18 @@ pub enum Class {
     DoneIfBilling,
     /// The agency failed; for a mutation the outcome is unknown.
     System,
+}
+
+impl Class {
+    /// Every class, as the configuration calls it.
+    const WORDS: [(&'static str, Self); 6] = [
+        ("our_bug", Self::OurBug),
+        ("split", Self::Split),
+        ("refused", Self::Refused),
+        ("done_if_cancel", Self::DoneIfCancel),
+        ("done_if_billing", Self::DoneIfBilling),
+        ("system", Self::System),
+    ];
 }
 
 /// Whose fault a refusal is.
@@ -63,37 +80,66 @@ pub enum Verdict {
     System,
 }
 
-/// The class and meaning of a code, if it is in the table.
+/// A code and its class as the configuration writes them: `E0100119=refused`.
 #[must_use]
-pub fn find(code: &str) -> Option<(Class, &'static str)> {
-    let row = CODES.iter().find(|row| row.0 == code);
-    row.map(|row| (row.1, row.2))
+pub fn configured(text: &str) -> Option<(&str, Class)> {
+    let (code, word) = text.split_once('=')?;
+    let class = Class::WORDS.iter().find(|row| row.0 == word)?;
+    is_code(code).then_some((code, class.1))
 }
 
-/// What the codes of one error item mean.
-///
-/// A system error among them makes the outcome unclear whatever stands beside it. "Already" needs to stand alone: with
-/// another code beside it nothing says which of the two the state of the transaction is.
+/// Whether a text looks like a code: short, of letters, digits and underscores.
 #[must_use]
-pub fn judge(call: Call, codes: &[String]) -> Verdict {
-    let mut fault = Fault::Order;
-    let mut already = !codes.is_empty();
-    for code in codes {
-        match find(code).map(|found| found.0) {
-            Some(Class::System) => return Verdict::System,
-            Some(Class::DoneIfCancel) if call == Call::Cancel => continue,
-            Some(Class::DoneIfBilling) if call == Call::Bill => continue,
-            Some(Class::OurBug | Class::Split) => fault = Fault::OurBug,
-            Some(_) => {}
-            None if fault == Fault::Order => fault = Fault::UnknownCode,
-            None => {}
-        }
-        already = false;
+pub fn is_code(text: &str) -> bool {
+    (1..=CODE_CHARS_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What codes mean: those of the configuration, and [`CODES`] for the others.
+#[derive(Clone, Debug, Default)]
+pub struct Codes(HashMap<String, Class>);
+
+impl Codes {
+    /// With these of the configuration; what is none is left out.
+    #[must_use]
+    pub fn new(own: &[String]) -> Self {
+        let own = own.iter().filter_map(|text| configured(text));
+        Self(own.map(|(code, class)| (code.to_owned(), class)).collect())
     }
-    if already {
-        Verdict::AlreadyDone
-    } else {
-        Verdict::Refused(fault)
+
+    /// The class of a code, if it is known.
+    fn class(&self, code: &str) -> Option<Class> {
+        let known = || CODES.iter().find(|row| row.0 == code).map(|row| row.1);
+        self.0.get(code).copied().or_else(known)
+    }
+
+    /// What the codes of one error item mean.
+    ///
+    /// A system error among them makes the outcome unclear whatever stands beside it. "Already" needs to stand alone: with
+    /// another code beside it nothing says which of the two the state of the transaction is.
+    #[must_use]
+    pub fn judge(&self, call: Call, codes: &[String]) -> Verdict {
+        let mut fault = Fault::Order;
+        let mut already = !codes.is_empty();
+        for code in codes {
+            match self.class(code) {
+                Some(Class::System) => return Verdict::System,
+                Some(Class::DoneIfCancel) if call == Call::Cancel => continue,
+                Some(Class::DoneIfBilling) if call == Call::Bill => continue,
+                Some(Class::OurBug | Class::Split) => fault = Fault::OurBug,
+                Some(_) => {}
+                None if fault == Fault::Order => fault = Fault::UnknownCode,
+                None => {}
+            }
+            already = false;
+        }
+        if already {
+            Verdict::AlreadyDone
+        } else {
+            Verdict::Refused(fault)
+        }
     }
 }
 
@@ -111,7 +157,11 @@ mod tests {
                 } else {
                     Verdict::Refused(Fault::Order)
                 };
-                assert_eq!(judge(call, &[code.into()]), expected, "{call} {code}");
+                assert_eq!(
+                    Codes::default().judge(call, &[code.into()]),
+                    expected,
+                    "{call} {code}"
+                );
             }
         }
     }
@@ -120,7 +170,7 @@ mod tests {
     #[test]
     fn several_codes() {
         let codes = |list: &[&str]| -> Vec<String> { list.iter().map(|&c| c.into()).collect() };
-        let judged = |list: &[&str]| judge(Call::Bill, &codes(list));
+        let judged = |list: &[&str]| Codes::default().judge(Call::Bill, &codes(list));
         assert_eq!(judged(&["E0100115", "E0109002"]), Verdict::System);
         assert_eq!(
             judged(&["E0100115", "E0100114"]),
@@ -130,5 +180,28 @@ mod tests {
         assert_eq!(judged(&["EPRO0106"]), Verdict::Refused(Fault::OurBug));
         assert_eq!(judged(&[]), Verdict::Refused(Fault::Order));
         assert_eq!(judged(&["E0131011"]), Verdict::Refused(Fault::Order));
+    }
+
+    /// The configuration adds codes and gives known ones another meaning; the others keep theirs.
+    #[test]
+    fn the_configuration_adds_codes() {
+        let own = ["E0100119=done_if_cancel", "E0109002=refused"].map(String::from);
+        let codes = Codes::new(&own);
+        let judged = |call, code: &str| codes.judge(call, &[code.to_owned()]);
+        assert_eq!(judged(Call::Cancel, "E0100119"), Verdict::AlreadyDone);
+        let refused = Verdict::Refused(Fault::Order);
+        assert_eq!(judged(Call::Bill, "E0100119"), refused);
+        assert_eq!(judged(Call::Bill, "E0109002"), refused);
+        assert_eq!(judged(Call::Bill, "E0109003"), Verdict::System);
+        for wrong in [
+            "E1",
+            "E1=",
+            "=refused",
+            "E-1=refused",
+            "E1=perhaps",
+            "E1=refused ",
+        ] {
+            assert_eq!(configured(wrong), None, "{wrong}");
+        }
     }
 }

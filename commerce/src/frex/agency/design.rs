@@ -8,12 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer};
 
+use super::codes::{CODE_CHARS_MAX, Codes};
 use super::items::{
     AcceptNo, Acceptance, AuthorizationQuery, Bill, Cancel, Found, FoundBy, Item, Lookup,
     LookupQuery, NpTransactionId, Processed, ProcessedStatus, Registration, ResultQuery, Screening,
     ScreeningWord, Update,
 };
-use super::matching::{self, CODE_CHARS_MAX, CODES_MAX, Read, Unreadable};
+use super::matching::{self, Asked, CODES_MAX, Read, Unreadable};
 use super::settings::{AgencySettings, SettingsError};
 use super::transport::{Exchange, Transport};
 use super::{Agency, Answer, Call, CallObserver, ViolationKind};
@@ -55,6 +56,10 @@ impl DesignClient {
 
 #[async_trait]
 impl Agency for DesignClient {
+    fn codes(&self) -> &Codes {
+        self.transport.codes()
+    }
+
     async fn register(&self, items: &[Registration]) -> Answer<Acceptance> {
         self.call(Call::Register, items).await
     }
@@ -103,9 +108,9 @@ pub(super) trait Entry<I: Item>: Sized {
     fn read(item: &I, raw: &str) -> Result<Self, ViolationKind>;
 
     /// Reads a whole answer.
-    fn decode(call: Call, body: &[u8], items: &[&I]) -> Result<Answer<Self>, Unreadable> {
+    fn decode(asked: Asked<'_>, body: &[u8], items: &[&I]) -> Result<Answer<Self>, Unreadable> {
         let read: Read<I, Self> = Self::read;
-        matching::answer(call, body, items, read)
+        matching::answer(asked, body, items, read)
     }
 }
 
@@ -121,9 +126,9 @@ impl<I: Item> Entry<I> for Acceptance {
         Ok(Self { accept_no })
     }
 
-    fn decode(call: Call, body: &[u8], items: &[&I]) -> Result<Answer<Self>, Unreadable> {
-        let mut answer = matching::answer(call, body, items, <Self as Entry<I>>::read)?;
-        matching::reject_shared_numbers(call, items, &mut answer);
+    fn decode(asked: Asked<'_>, body: &[u8], items: &[&I]) -> Result<Answer<Self>, Unreadable> {
+        let mut answer = matching::answer(asked, body, items, <Self as Entry<I>>::read)?;
+        matching::reject_shared_numbers(asked.call, items, &mut answer);
         Ok(answer)
     }
 }

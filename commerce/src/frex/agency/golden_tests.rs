@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 use time::macros::date;
 
+use super::codes::Codes;
 use super::design::{self, Entry};
 use super::items::{
     AuthorizationQuery, Bill, Cancel, LookupQuery, Processed, ProcessedStatus, ResultQuery,
     ScreeningWord, Update,
 };
+use super::matching::Asked;
 use super::samples;
 use super::*;
 use crate::frex::key::{RequestKey, RequestType};
@@ -42,8 +44,12 @@ fn body<I: Item>(item: &I) -> String {
     String::from_utf8(design::requests(&[item])).unwrap()
 }
 
+fn asked(call: Call, codes: &Codes) -> Asked<'_> {
+    Asked { call, codes }
+}
+
 fn read<I: Item, T: Entry<I>>(call: Call, items: &[&I], body: &str) -> Answer<T> {
-    T::decode(call, body.as_bytes(), items).unwrap()
+    T::decode(asked(call, &Codes::default()), body.as_bytes(), items).unwrap()
 }
 
 /// Every request goes out in the bytes of the protocol, and the same bytes each time.
@@ -372,17 +378,20 @@ fn already_done_is_no_refusal() {
 
 /// Reads bytes as the answer of every call.
 fn read_all(body: &[u8]) {
+    let codes = Codes::default();
     let registration = samples::registration(ORDER, 11_000);
     let acceptance: Result<Answer<Acceptance>, _> =
-        Entry::decode(Call::Register, body, &[&registration]);
+        Entry::decode(asked(Call::Register, &codes), body, &[&registration]);
     let query = result_query(RequestType::OrderReg);
-    let processed: Result<Answer<Processed>, _> = Entry::decode(Call::Results, body, &[&query]);
+    let processed: Result<Answer<Processed>, _> =
+        Entry::decode(asked(Call::Results, &codes), body, &[&query]);
     let query = AuthorizationQuery {
         np_transaction_id: np(),
     };
     let screening: Result<Answer<Screening>, _> =
-        Entry::decode(Call::Authorizations, body, &[&query]);
-    let lookup: Result<Answer<Lookup>, _> = Entry::decode(Call::Lookup, body, &[&lookup_query()]);
+        Entry::decode(asked(Call::Authorizations, &codes), body, &[&query]);
+    let lookup: Result<Answer<Lookup>, _> =
+        Entry::decode(asked(Call::Lookup, &codes), body, &[&lookup_query()]);
     for count in [
         acceptance.map(|it| it.outcomes.len()),
         processed.map(|it| it.outcomes.len()),

@@ -174,7 +174,7 @@ pub fn goods(
         }
     }
     for summary in summaries {
-        let bounded = summary.total_amount.abs() <= AMOUNT_MAX;
+        let bounded = is_bounded(summary.total_amount);
         let net = rates.iter().position(|row| row.0 == summary.tax_rate);
         let Some(at) = net.filter(|_| bounded) else {
             return Err(LimitError::TaxRate {
@@ -213,21 +213,25 @@ fn line_of(line: &Detail) -> Result<(i64, i64), LimitError> {
     }
     // Two digits always parse.
     let rate = digits.parse().unwrap_or_default();
-    if line.price.abs() > AMOUNT_MAX || !(1..=AMOUNT_MAX).contains(&line.quantity) {
+    if !is_bounded(line.price) || !(1..=AMOUNT_MAX).contains(&line.quantity) {
         return Err(LimitError::Form {
             field: "transactionDetails",
             form: "priced within 999,999,999 yen, with a quantity from 1 to 999,999,999",
         });
     }
-    // Twice nine digits fit, and so do 200 lines of what passes here.
-    let net = line.price * line.quantity;
-    if net.abs() > AMOUNT_MAX {
-        return Err(LimitError::Form {
-            field: "transactionDetails",
-            form: "at most 999,999,999 yen a line",
-        });
-    }
+    let net = line.price.checked_mul(line.quantity);
+    // 200 lines of what passes here fit, their tax included.
+    let net = net.filter(|net| is_bounded(*net));
+    let net = net.ok_or(LimitError::Form {
+        field: "transactionDetails",
+        form: "at most 999,999,999 yen a line",
+    })?;
     Ok((rate, net))
+}
+
+/// Whether a price or a sum, which may be a discount, is within what we reckon with.
+fn is_bounded(yen: i64) -> bool {
+    (-AMOUNT_MAX..=AMOUNT_MAX).contains(&yen)
 }
 
 /// The buyer.
@@ -447,5 +451,27 @@ mod tests {
         assert!(matches!(wrong(1, &big, &sums), LimitError::Form { .. }));
         let kind = [line(1, 1, "10")];
         assert!(matches!(wrong(1, &kind, &sums), LimitError::Form { .. }));
+    }
+
+    /// The least number there is has no absolute value; it is refused like any other that is too far from zero.
+    #[test]
+    fn the_least_number_is_out_of_bounds() {
+        for extreme in [i64::MIN, -AMOUNT_MAX - 1, i64::MAX] {
+            let line = |price, quantity| Detail {
+                detail: "x".into(),
+                price,
+                quantity,
+                billed_tax_kind: "T10".into(),
+            };
+            let sum = |total_amount| TaxRateSummary {
+                tax_rate: 10,
+                total_amount,
+            };
+            let form = |lines: &[Detail]| goods(1, lines, &[sum(1)]).unwrap_err();
+            assert!(matches!(form(&[line(extreme, 1)]), LimitError::Form { .. }));
+            assert!(matches!(form(&[line(1, extreme)]), LimitError::Form { .. }));
+            let rate = goods(1, &[line(1, 1)], &[sum(extreme)]);
+            assert_eq!(rate, Err(LimitError::TaxRate { rate: 10 }));
+        }
     }
 }

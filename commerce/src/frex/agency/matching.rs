@@ -8,14 +8,12 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::codes::{self, Verdict};
+use super::codes::{self, Codes, Verdict};
 use super::items::{AcceptNo, Acceptance, Item};
 use super::{Answer, Call, CallError, Outcome, Refusal, Violation, ViolationKind, mask};
 
 /// Most codes of one item that are read.
 pub(super) const CODES_MAX: usize = 20;
-/// Longest code that is read.
-pub(super) const CODE_CHARS_MAX: usize = 20;
 
 /// An answer that is none: no JSON, or none of the two lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +24,15 @@ pub(super) enum Unreadable {
     /// Neither results nor errors.
     #[error("the answer has neither results nor errors")]
     Empty,
+}
+
+/// The call whose answer is read, and what the codes in it mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The call.
+    pub call: Call,
+    /// The codes.
+    pub codes: &'a Codes,
 }
 
 /// Reads one entry of the results for the item it answers.
@@ -64,7 +71,7 @@ struct Found<'a> {
 
 /// Gives every item of a call its outcome.
 pub(super) fn answer<I: Item, T>(
-    call: Call,
+    asked: Asked<'_>,
     body: &[u8],
     items: &[&I],
     read: Read<I, T>,
@@ -80,13 +87,13 @@ pub(super) fn answer<I: Item, T>(
     };
     let results = lists.results.unwrap_or_default();
     let errors = lists.errors.unwrap_or_default();
-    Ok(sort(call, [results, errors], items, &place, read))
+    Ok(sort(asked, [results, errors], items, &place, read))
 }
 
 /// Gives every item of a call its outcome from the entries of the two lists. `place` says which item an entry is about, or
 /// under which name it goes if it is about none.
 pub(super) fn sort<I: Item, T>(
-    call: Call,
+    asked: Asked<'_>,
     [results, errors]: [Vec<&RawValue>; 2],
     items: &[&I],
     place: &dyn Fn(&str) -> Result<usize, String>,
@@ -100,7 +107,7 @@ pub(super) fn sort<I: Item, T>(
             Ok(at) if error => found[at].errors.push(raw.get()),
             Ok(at) => found[at].results.push(raw.get()),
             Err(name) => violations.push(Violation {
-                call,
+                call: asked.call,
                 kind: ViolationKind::Foreign,
                 key: mask::key(&name),
             }),
@@ -111,7 +118,7 @@ pub(super) fn sort<I: Item, T>(
         violations,
     };
     for (&item, found) in items.iter().zip(&found) {
-        let outcome = outcome(call, item, found, read, &mut answer.violations);
+        let outcome = outcome(asked, item, found, read, &mut answer.violations);
         answer.outcomes.push(outcome);
     }
     answer
@@ -119,7 +126,7 @@ pub(super) fn sort<I: Item, T>(
 
 /// The outcome of one item from the entries found for it.
 fn outcome<I: Item, T>(
-    call: Call,
+    asked: Asked<'_>,
     item: &I,
     found: &Found<'_>,
     read: Read<I, T>,
@@ -130,14 +137,14 @@ fn outcome<I: Item, T>(
             value,
             response: mask::item(raw),
         }),
-        ([], &[raw]) => refused(call, raw),
+        ([], &[raw]) => refused(asked, raw),
         ([], []) => Err(ViolationKind::Missing),
         ([], _) | (_, []) => Err(ViolationKind::Twice),
         _ => Err(ViolationKind::InBoth),
     };
     outcome.unwrap_or_else(|kind| {
         violations.push(Violation {
-            call,
+            call: asked.call,
             kind,
             key: item.key(),
         });
@@ -190,13 +197,7 @@ pub(super) fn batch_codes(body: &[u8]) -> Option<Vec<String>> {
 
 /// Codes as they may be kept; none if one does not look like a code.
 pub(super) fn clean_codes(codes: Vec<String>) -> Option<Vec<String>> {
-    let is_code = |code: &String| {
-        let fits = (1..=CODE_CHARS_MAX).contains(&code.len());
-        fits && code
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    (codes.len() <= CODES_MAX && codes.iter().all(is_code)).then_some(codes)
+    (codes.len() <= CODES_MAX && codes.iter().all(|code| codes::is_code(code))).then_some(codes)
 }
 
 fn key_of(raw: &str, field: &str) -> String {
@@ -208,11 +209,11 @@ fn key_of(raw: &str, field: &str) -> String {
     key.unwrap_or_default()
 }
 
-fn refused<T>(call: Call, raw: &str) -> Result<Outcome<T>, ViolationKind> {
+fn refused<T>(asked: Asked<'_>, raw: &str) -> Result<Outcome<T>, ViolationKind> {
     let item: ErrorItem = serde_json::from_str(raw).map_err(|_| ViolationKind::Malformed)?;
     let codes = clean_codes(item.codes).ok_or(ViolationKind::Malformed)?;
     let response = mask::item(raw);
-    Ok(match codes::judge(call, &codes) {
+    Ok(match asked.codes.judge(asked.call, &codes) {
         Verdict::AlreadyDone => Outcome::AlreadyDone {
             accept_no: item.accept_no.as_deref().and_then(AcceptNo::parse),
             accept_key: item.accepted_key.and_then(|key| key.parse().ok()),

@@ -29,6 +29,7 @@ use crate::frex::key::RequestKey;
 use async_trait::async_trait;
 
 use crate::secret::Secret;
+use codes::Codes;
 use design::DesignClient;
 use kakebarai::{KakebaraiAdapter, Shelf};
 use settings::{AgencySettings, Protocol, SettingsError};
@@ -180,6 +181,9 @@ impl<T> Answer<T> {
 /// at fault when a whole batch is refused, so that one bad item never holds the others back.
 #[async_trait]
 pub trait Agency: Send + Sync {
+    /// What the agency's codes mean.
+    fn codes(&self) -> &Codes;
+
     /// Registers transactions (`spec/frex.md` 6.2). Not safe to repeat without a look-up.
     async fn register(&self, items: &[Registration]) -> Answer<Acceptance>;
 
@@ -191,6 +195,12 @@ pub trait Agency: Send + Sync {
 
     /// Asks the agency to bill the buyers (6.3). Never safe to repeat without a look-up.
     async fn bill(&self, items: &[Bill]) -> Answer<Acceptance>;
+
+    /// Whether [`Agency::results`] asks the agency. If not, it tells what was kept of earlier answers, and to compare with it says
+    /// nothing.
+    fn is_asked_for_results(&self) -> bool {
+        true
+    }
 
     /// Fetches what became of accepted requests (6.4).
     async fn results(&self, items: &[ResultQuery]) -> Answer<Processed>;

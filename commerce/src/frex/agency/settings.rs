@@ -1,8 +1,11 @@
 //! How the agency is reached: the `[frex.agency]` part of the configuration.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use url::{Host, Url};
 
+use super::codes;
 use super::limits::ITEMS_AGENCY_MAX;
 use crate::secret::Secret;
 
@@ -15,6 +18,20 @@ pub enum Protocol {
     Design,
     /// The public interface of NP Kakebarai: synchronous, without update and look-up (6.8).
     NpKakebarai,
+}
+
+impl Protocol {
+    /// Whether the agency can be asked what screening says. If not, its answer to the registration is all it ever tells.
+    #[must_use]
+    pub const fn tells_screening(self) -> bool {
+        matches!(self, Self::Design)
+    }
+
+    /// Whether the agency knows buyers by its own number only.
+    #[must_use]
+    pub const fn needs_buyer_number(self) -> bool {
+        matches!(self, Self::NpKakebarai)
+    }
 }
 
 /// Settings of the agency client. Passwords come beside them, as secrets.
@@ -37,6 +54,8 @@ pub struct AgencySettings {
     pub items_max: usize,
     /// Longest answer that is read.
     pub answer_bytes_max: usize,
+    /// Codes that are not in [`codes::CODES`], or mean something else: `CODE=MEANING`.
+    pub codes: Vec<String>,
 }
 
 impl Default for AgencySettings {
@@ -50,6 +69,7 @@ impl Default for AgencySettings {
             timeout_ms: 30_000,
             items_max: 100,
             answer_bytes_max: 1 << 20,
+            codes: Vec::new(),
         }
     }
 }
@@ -86,6 +106,14 @@ pub enum SettingsError {
         min: u64,
         /// Greatest value.
         max: u64,
+    },
+    /// A code is not one, or stands twice.
+    #[error(
+        "codes: \"{given}\" must be CODE=MEANING, each code once; the meanings are our_bug, split, refused, done_if_cancel, done_if_billing, system"
+    )]
+    Code {
+        /// What was given.
+        given: String,
     },
     /// The total time is not longer than the time to connect.
     #[error("timeout_ms must be greater than connect_timeout_ms")]
@@ -145,6 +173,14 @@ impl AgencySettings {
                     max,
                 };
                 return Err(range);
+            }
+        }
+        let mut seen = HashSet::new();
+        for given in &self.codes {
+            let code = codes::configured(given).map(|it| it.0);
+            if !code.is_some_and(|code| seen.insert(code)) {
+                let given = given.clone();
+                return Err(SettingsError::Code { given });
             }
         }
         if self.timeout_ms <= self.connect_timeout_ms {
@@ -211,7 +247,7 @@ mod tests {
     fn wrong_values_are_named() {
         type Change = fn(&mut AgencySettings);
         assert!(good().check().is_ok());
-        let wrong: [(&str, Change); 11] = [
+        let wrong: [(&str, Change); 13] = [
             ("base_url", |s| s.base_url = "agency".into()),
             ("in the clear", |s| {
                 s.base_url = "http://agency.example".into()
@@ -229,6 +265,12 @@ mod tests {
             ("answer_bytes_max", |s| s.answer_bytes_max = 1),
             ("connect_timeout_ms", |s| s.connect_timeout_ms = 0),
             ("timeout_ms", |s| s.timeout_ms = 5_000),
+            ("codes: \"E1=perhaps\"", |s| {
+                s.codes = vec!["E1=perhaps".into()]
+            }),
+            ("codes: \"E1=system\"", |s| {
+                s.codes = vec!["E1=refused".into(), "E1=system".into()];
+            }),
         ];
         for (name, change) in wrong {
             let mut settings = good();

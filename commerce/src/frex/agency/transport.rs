@@ -18,10 +18,10 @@ use reqwest::{Client, Response, StatusCode, redirect, retry};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::codes::{self, Fault, Verdict};
+use super::codes::{Codes, Fault, Verdict};
 use super::items::Item;
 use super::limits::LimitError;
-use super::matching::{self, Unreadable};
+use super::matching::{self, Asked, Unreadable};
 use super::settings::{self, AgencySettings, SettingsError};
 use super::{Answer, Call, CallError, CallObserver, Outcome, Refusal};
 use crate::secret::Secret;
@@ -35,7 +35,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 const RETRY_AFTER_UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Reads the outcomes of items from the body of an answer.
-type Decode<I, T> = fn(Call, &[u8], &[&I]) -> Result<Answer<T>, Unreadable>;
+type Decode<I, T> = fn(Asked<'_>, &[u8], &[&I]) -> Result<Answer<T>, Unreadable>;
 
 /// How one call is written and read.
 pub(super) struct Exchange<I, T> {
@@ -53,6 +53,7 @@ pub(super) struct Exchange<I, T> {
 pub(super) struct Transport {
     http: Client,
     base: Url,
+    codes: Codes,
     shop_code: String,
     passwords: Vec<Secret>,
     /// Which password was last accepted.
@@ -122,6 +123,7 @@ impl Transport {
         Ok(Self {
             http,
             base,
+            codes: Codes::new(&settings.codes),
             shop_code: settings.shop_code.clone(),
             passwords,
             password_now: AtomicUsize::new(0),
@@ -130,6 +132,16 @@ impl Transport {
             answer_bytes_max: settings.answer_bytes_max,
             observer,
         })
+    }
+
+    /// What the agency's codes mean.
+    pub fn codes(&self) -> &Codes {
+        &self.codes
+    }
+
+    fn asked(&self, call: Call) -> Asked<'_> {
+        let codes = &self.codes;
+        Asked { call, codes }
     }
 
     /// Sends all items that keep their limits and gives each its outcome.
@@ -189,7 +201,8 @@ impl Transport {
                     violations.extend(answer.violations);
                 }
                 Err(ExchangeError::BadBatch { codes }) if part.len() == 1 => {
-                    outcomes[part.start] = Some(Outcome::Refused(refusal(exchange.call, codes)));
+                    outcomes[part.start] =
+                        Some(Outcome::Refused(refusal(self.asked(exchange.call), codes)));
                 }
                 Err(ExchangeError::BadBatch { .. }) => {
                     let middle = part.start + part.len() / 2;
@@ -227,7 +240,7 @@ impl Transport {
         let request_id = format!("{:032x}", rand::random::<u128>());
         let started = Instant::now();
         let read = match self.post(exchange, &request_id, body).await {
-            Ok(body) => (exchange.decode)(call, &body, items).map_err(|error| {
+            Ok(body) => (exchange.decode)(self.asked(call), &body, items).map_err(|error| {
                 CallError::Ambiguous {
                     reason: error.to_string(),
                 }
@@ -345,9 +358,9 @@ impl Transport {
             400 | 413 | 422 => {
                 let body = self.body(response).await?;
                 match matching::batch_codes(&body) {
-                    Some(codes) if codes::judge(call, &codes) == Verdict::System => Err(ambiguous(
-                        format!("the agency failed: {}", codes.join(", ")),
-                    )),
+                    Some(codes) if self.codes.judge(call, &codes) == Verdict::System => Err(
+                        ambiguous(format!("the agency failed: {}", codes.join(", "))),
+                    ),
                     Some(codes) => Err(ExchangeError::BadBatch { codes }),
                     None if status == 413 => Err(ExchangeError::BadBatch {
                         codes: vec!["HTTP_413".into()],
@@ -412,8 +425,8 @@ pub(super) fn rest_of(error: &CallError) -> CallError {
 }
 
 /// The refusal of the one item that makes a request unacceptable.
-fn refusal(call: Call, codes: Vec<String>) -> Refusal {
-    let fault = match codes::judge(call, &codes) {
+fn refusal(asked: Asked<'_>, codes: Vec<String>) -> Refusal {
+    let fault = match asked.codes.judge(asked.call, &codes) {
         Verdict::Refused(fault) => fault,
         // The agency says that it refused the request as a whole: whatever the code, nothing was done by it.
         Verdict::AlreadyDone | Verdict::System => Fault::UnknownCode,

@@ -13,6 +13,7 @@ use crate::frex::alert::{self, AlertKind};
 use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::model::{BillingState, Pair, Request, RequestState};
+use crate::frex::news;
 use crate::frex::tables;
 use crate::frex::worker::Run;
 use crate::store::Tx;
@@ -114,6 +115,7 @@ impl Work for Apply<'_> {
         let case = Case {
             step: self.step,
             settings: run.settings(),
+            codes: run.agency().codes(),
             now: run.now(),
             pair,
             request,
@@ -257,6 +259,7 @@ async fn write_order(
             request.key
         );
     }
+    news::tell(tx, run.settings(), pair, &changed, run.now()).await?;
     if drop_screening {
         tables::drop_screening(tx.conn(), &request.key.order_no, &request.id, run.now()).await?;
         for kind in [AlertKind::DelayOverdue, AlertKind::HoldNeedsData] {

@@ -14,6 +14,7 @@ use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::key::RequestType;
 use crate::frex::model::{Pair, Request, RequestState};
+use crate::frex::news;
 use crate::frex::tables;
 use crate::frex::worker::Run;
 use crate::store::Tx;
@@ -86,6 +87,7 @@ async fn skip(
             },
         );
         batch.save_state(before, changed.info.as_ref().expect("it was there"))?;
+        news::tell(tx, run.settings(), pair, &changed, run.now()).await?;
     }
     let (order_no, keys) = (&request.key.order_no, [request.key.to_string()]);
     for kind in [

@@ -4,7 +4,7 @@
 //! look-ups, is decided here; [`super::apply`] only writes it down.
 
 use super::table::{self, Set, Step};
-use crate::frex::agency::codes::{self, Verdict};
+use crate::frex::agency::codes::{Codes, Verdict};
 use crate::frex::agency::{
     Acceptance, Call, CallError, Found, FoundBy, Lookup, Outcome, Processed, ProcessedStatus,
     Refusal, Screening, ScreeningWord,
@@ -84,6 +84,8 @@ pub struct Case<'a> {
     pub step: &'a Step,
     /// Settings.
     pub settings: &'a WorkerSettings,
+    /// What the agency's codes mean.
+    pub codes: &'a Codes,
     /// Now, unix ms.
     pub now: i64,
     /// The order with its state.
@@ -105,6 +107,16 @@ pub fn delay_ms(settings: &WorkerSettings, request: &Request, tries: i64) -> i64
     let spread = i64::from(settings.jitter_percent);
     let percent = i64::try_from((hash >> 33) % 201).unwrap_or(100) - 100;
     base + base * spread / 100 * percent / 100
+}
+
+/// Whether an order waits for what screening says: nothing else is in progress, and it said nothing final.
+#[must_use]
+pub fn awaits_screening(pair: &Pair) -> bool {
+    pair.order.state == StrState::Reg
+        && pair.info.as_ref().is_some_and(|info| {
+            info.result == ResultState::Complete
+                && matches!(info.authorize, AuthorizeState::None | AuthorizeState::Delay)
+        })
 }
 
 /// Whether a stored screening answer names hold codes.
@@ -561,7 +573,8 @@ impl<'a> Case<'a> {
             _ => AlertKind::BillingRefused,
         });
         match confirmed {
-            Some(amount) if amount == expected => {}
+            // The agency has the amount that it was to have, whatever it confirmed before.
+            Some(amount) if amount == expected => decision.resolved.push(AlertKind::AmountMismatch),
             Some(amount) => {
                 let detail = format!("expected {expected} yen, the agency confirms {amount} yen");
                 decision
@@ -586,7 +599,7 @@ impl<'a> Case<'a> {
             RequestType::BillingResult => Some(Call::Bill),
             _ => None,
         };
-        if call.is_some_and(|call| codes::judge(call, &value.codes) == Verdict::AlreadyDone) {
+        if call.is_some_and(|call| self.codes.judge(call, &value.codes) == Verdict::AlreadyDone) {
             return self.done_good(value.billed_amount);
         }
         let mut decision = self.refused(&value.codes, "the agency refused it after acceptance");
@@ -605,12 +618,7 @@ impl<'a> Case<'a> {
     }
 
     fn screening(&self, outcome: Outcome<Screening>) -> Decision {
-        let wanted = self.pair.order.state == StrState::Reg
-            && self.pair.info.as_ref().is_some_and(|info| {
-                info.result == ResultState::Complete
-                    && matches!(info.authorize, AuthorizeState::None | AuthorizeState::Delay)
-            });
-        if !wanted {
+        if !awaits_screening(self.pair) {
             return self.ended(RequestState::Skipped, Tally::Skipped);
         }
         match outcome {

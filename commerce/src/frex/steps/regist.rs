@@ -16,6 +16,7 @@ use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
 use crate::frex::key::{RequestKey, RequestType};
 use crate::frex::model::{Order, Pair, Request, ResultState, StateInfo, StrState};
+use crate::frex::news;
 use crate::frex::settings::{BillingTrigger, WorkerSettings};
 use crate::frex::tables;
 use crate::frex::worker::Run;
@@ -226,6 +227,7 @@ impl Intent<'_> {
                 );
                 let after = changed.info.as_ref().expect("it was there");
                 batch.save_state(before, after)?;
+                news::tell(tx, run.settings(), pair, &changed, run.now()).await?;
             }
             Some(_) => {}
         }

@@ -433,6 +433,8 @@ pub const BILLING_RESULT: Step = Step {
     }],
     writes: Writes {
         good: &[
+            // Another amount than the order's is told, and stays here until people settle whose is right.
+            Set::ConfirmedAmount,
             Set::Billing(B::Complete),
             Set::Result(S::Complete),
             Set::Billed,

@@ -125,7 +125,15 @@ async fn heed(run: &Run<'_>, step: &Step, signals: &Signals) -> Result<bool, Fre
             run.stop();
             run.raise(AlertKind::AgencyAuth, &alert).await?;
         }
-        Reach::Step => run.raise(AlertKind::ContractViolation, &alert).await?,
+        Reach::Step => {
+            // Not a request: by it the alert ends when this step is answered as agreed again.
+            let request_key = step.name.to_owned();
+            let alert = Alert {
+                request_key,
+                ..alert
+            };
+            run.raise(AlertKind::ContractViolation, &alert).await?;
+        }
         Reach::Pause | Reach::Connection => log::warn!("frex: {} pauses: {error}", step.name),
         Reach::Item => return Ok(true),
     }

@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Desk, Once, wire};
 use crate::atom::flow::Reply;
-use crate::frex::alert;
-use crate::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
+use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::key::RequestType;
-use crate::frex::lease;
 use crate::frex::model::RequestState;
 use crate::frex::shop::Shop;
 use crate::frex::view::{self, AlertFilter, RequestFilter};
@@ -24,9 +22,6 @@ use crate::http::reply::{Answer, IdempotencyKey, caller};
 const LIMIT_DEFAULT: i64 = 50;
 /// Entries of a page at most.
 const LIMIT_MAX: i64 = 200;
-/// Characters of a note.
-const NOTE_CHARS_MAX: usize = 500;
-
 /// Characters of an order's number, and of a cursor.
 const ORDER_NO_MAX: usize = 40;
 const CURSOR_MAX: usize = 200;
@@ -174,10 +169,8 @@ pub async fn resume(desk: Desk) -> Result<Answer, Problem> {
 }
 
 async fn set_paused(desk: &Desk, paused: bool) -> Result<Answer, Problem> {
-    let who = &desk.principal.key_id;
-    lease::set_paused(&desk.frex.shop.store, paused, who).await?;
-    let word = if paused { "paused" } else { "resumed" };
-    log::info!("frex: the worker was {word} by '{who}'");
+    let by = Decider::without_note(&desk.principal.key_id);
+    desk.frex.shop.set_paused(paused, by).await?;
     state(desk).await
 }
 
@@ -267,16 +260,10 @@ async fn decision(
 
 /// `POST /v1/admin/frex/alerts/{alert_id}/resolve`
 pub async fn resolve_alert(desk: Desk, Path(alert_id): Path) -> Result<Answer, Problem> {
-    let (shop, who) = (&desk.frex.shop, desk.principal.key_id.as_str());
-    let now = shop.clock.now_ms();
-    let mut tx = shop.store.begin().await?;
-    let done = alert::resolve_one(tx.conn(), &alert_id, who, now).await;
-    let done = done.map_err(crate::store::StoreError::from)?;
-    tx.commit().await?;
-    if !done {
+    let by = Decider::without_note(&desk.principal.key_id);
+    if !desk.frex.shop.resolve_alert(&alert_id, by).await? {
         return Err(Problem::not_found("There is no open alert of this id"));
     }
-    log::info!("frex: alert {alert_id} resolved by '{who}'");
     Ok(Reply::new(200, json!({"id": alert_id, "state": "resolved"})).into())
 }
 
@@ -290,22 +277,18 @@ pub async fn joiner(desk: Desk, Path(joiner_id): Path, body: Json) -> Result<Ans
             "must be 1 to 64 letters, digits, '-', '_' or '.'",
         ));
     }
+    let by = Decider::without_note(&desk.principal.key_id);
     desk.frex
         .shop
-        .set_joiner(&joiner_id, wanted.use_frex)
+        .set_joiner(&joiner_id, wanted.use_frex, by)
         .await?;
-    log::info!(
-        "frex: UseFrex of '{joiner_id}' is {} by '{}'",
-        wanted.use_frex,
-        desk.principal.key_id
-    );
     let body = json!({"joiner_id": joiner_id, "use_frex": wanted.use_frex});
     Ok(Reply::new(200, body).into())
 }
 
 fn checked(note: &str) -> Result<&str, Problem> {
-    let fits = note.chars().count() <= NOTE_CHARS_MAX && !note.chars().any(char::is_control);
-    fits.then_some(note)
+    decide::is_note(note)
+        .then_some(note)
         .ok_or_else(|| Problem::invalid("note", "must be one line of at most 500 characters"))
 }
 

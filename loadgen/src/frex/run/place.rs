@@ -1,6 +1,7 @@
 //! Orders for the load: new ones, and ones that stand open already.
 
 use commerce::frex::agency::{Buyer, Delivery, Detail, TaxRateSummary};
+use commerce::frex::decide::Decider;
 use commerce::frex::error::FrexError;
 use commerce::frex::key::{RequestKey, RequestType};
 use commerce::frex::model::{
@@ -96,7 +97,8 @@ fn order(order_no: String, now: i64) -> Order {
 /// # Errors
 /// The database's.
 pub async fn orders(shop: &Shop, count: u32) -> Result<Vec<String>, ShopError> {
-    shop.set_joiner(JOINER, true).await?;
+    shop.set_joiner(JOINER, true, Decider::without_note("loadgen"))
+        .await?;
     let name = id::new("").to_uppercase();
     let all: Vec<String> = (0..count).map(|at| format!("L{name}-{at:06}")).collect();
     for group in all.chunks(GROUP as usize) {
@@ -118,7 +120,8 @@ pub async fn orders(shop: &Shop, count: u32) -> Result<Vec<String>, ShopError> {
 /// # Errors
 /// The database's.
 pub async fn open_ones(shop: &Shop, count: u32) -> Result<(), ShopError> {
-    shop.set_joiner(JOINER, true).await?;
+    shop.set_joiner(JOINER, true, Decider::without_note("loadgen"))
+        .await?;
     let name = id::new("").to_uppercase();
     for from in (0..count).step_by(GROUP as usize) {
         // An hour ago: all that is selected oldest first meets them first.

@@ -9,7 +9,7 @@ use clap::Args;
 use commerce::clock::Clock;
 use commerce::frex::agency::NoObserver;
 use commerce::frex::agency::design::DesignClient;
-use commerce::frex::agency::settings::AgencySettings;
+use commerce::frex::agency::settings::{AgencySettings, Protocol};
 use commerce::frex::settings::WorkerSettings;
 use commerce::frex::shop::Shop;
 use commerce::frex::vault::Vault;
@@ -54,6 +54,7 @@ pub fn shop(store: Store, settings: &str) -> Result<Shop, String> {
         vault: Arc::new(vault.map_err(|error| error.to_string())?),
         clock: Clock::system(),
         settings: Arc::new(settings),
+        protocol: Protocol::Design,
         points: Points::none(),
     })
 }

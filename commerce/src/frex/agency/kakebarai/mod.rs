@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::codes::Fault;
+use super::codes::{Codes, Fault};
 use super::items::{
     AcceptNo, Acceptance, AuthorizationQuery, Bill, Cancel, Found, FoundBy, Item, Lookup,
     LookupQuery, NpTransactionId, Processed, ProcessedStatus, Registration, ResultQuery, Screening,
@@ -173,6 +173,10 @@ impl KakebaraiAdapter {
 
 #[async_trait]
 impl Agency for KakebaraiAdapter {
+    fn codes(&self) -> &Codes {
+        self.transport.codes()
+    }
+
     async fn register(&self, items: &[Registration]) -> Answer<Acceptance> {
         // One request of the public interface is about one buyer.
         let mut buyers: Vec<&str> = items.iter().map(|it| &*it.buyer.np_buyer_id).collect();
@@ -263,6 +267,10 @@ impl Agency for KakebaraiAdapter {
             outcomes,
             violations: answer.violations,
         }
+    }
+
+    fn is_asked_for_results(&self) -> bool {
+        false
     }
 
     async fn results(&self, items: &[ResultQuery]) -> Answer<Processed> {

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::frex::agency::items::{Bill, Cancel, Delivery, Item, NpTransactionId, Registration};
-use crate::frex::agency::matching::{self, Unreadable};
-use crate::frex::agency::{Answer, Call, ViolationKind};
+use crate::frex::agency::matching::{self, Asked, Unreadable};
+use crate::frex::agency::{Answer, ViolationKind};
 
 /// Longest screening word or reason that is read.
 const WORD_CHARS_MAX: usize = 20;
@@ -188,7 +188,7 @@ struct SettledBody<'a> {
 
 /// The answer to registrations: entries are found by the order number, or by the name within the request.
 pub(super) fn registered(
-    call: Call,
+    asked: Asked<'_>,
     body: &[u8],
     items: &[&Registration],
 ) -> Result<Answer<Registered>, Unreadable> {
@@ -215,7 +215,7 @@ pub(super) fn registered(
         at.ok_or_else(|| shop.or(id).cloned().unwrap_or_default())
     };
     let lists = [results, body.errors.unwrap_or_default()];
-    Ok(matching::sort(call, lists, items, &place, read_registered))
+    Ok(matching::sort(asked, lists, items, &place, read_registered))
 }
 
 fn read_registered(_item: &Registration, raw: &str) -> Result<Registered, ViolationKind> {
@@ -282,7 +282,7 @@ impl OfTransaction for Bill {
 
 /// The answer to cancels and bills: entries are found by the transaction and say no more than that it is done.
 pub(super) fn settled<I: OfTransaction>(
-    call: Call,
+    asked: Asked<'_>,
     body: &[u8],
     items: &[&I],
 ) -> Result<Answer<()>, Unreadable> {
@@ -301,7 +301,7 @@ pub(super) fn settled<I: OfTransaction>(
         body.results.unwrap_or_default(),
         body.errors.unwrap_or_default(),
     ];
-    Ok(matching::sort(call, lists, items, &place, |_, _| Ok(())))
+    Ok(matching::sort(asked, lists, items, &place, |_, _| Ok(())))
 }
 
 fn names(raw: &str) -> Names {
@@ -315,7 +315,8 @@ fn names(raw: &str) -> Names {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Outcome, samples};
+    use super::super::super::codes::Codes;
+    use super::super::super::{Call, Outcome, samples};
     use super::*;
 
     /// A registration goes out as the public interface wants it, numbers as texts, without the buyer's data.
@@ -347,8 +348,12 @@ mod tests {
                 r#"{{"result":{{"buyer":{{"transactionInfoes":[{{"requestId":"{id}","npTransactionId":"18000000001","status":{{{info}}}}}]}}}},"errors":[]}}"#
             ),
         ];
+        let asked = Asked {
+            call: Call::Register,
+            codes: &Codes::default(),
+        };
         for body in bodies {
-            let answer = registered(Call::Register, body.as_bytes(), &[&item]).unwrap();
+            let answer = registered(asked, body.as_bytes(), &[&item]).unwrap();
             let Outcome::Answered { value, .. } = &answer.outcomes[0] else {
                 panic!("{body}: {:?}", answer.outcomes[0]);
             };
@@ -356,7 +361,7 @@ mod tests {
             assert_eq!(value.authori_ng.as_deref(), Some("22"));
         }
         let body = format!(r#"{{"errors":[{{"id":"{id}","codes":["E0131006"]}}]}}"#);
-        let answer = registered(Call::Register, body.as_bytes(), &[&item]).unwrap();
+        let answer = registered(asked, body.as_bytes(), &[&item]).unwrap();
         assert!(matches!(&answer.outcomes[0], Outcome::Refused(it) if it.codes == ["E0131006"]));
     }
 }

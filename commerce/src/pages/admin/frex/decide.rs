@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::records::Proposed;
 use super::words;
+use crate::frex::agency::settings::Protocol;
 use crate::frex::decide::{OrderAction, RequestAction};
 use crate::frex::key::RequestType;
 use crate::frex::model::{Pair, RequestState};
@@ -16,7 +17,12 @@ use crate::pages::session::{CSRF_FIELD, Operator};
 
 /// The form about a request as `frex::view::request` shows it; nothing if there is nothing to decide.
 #[must_use]
-pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]) -> Markup {
+pub fn about_request(
+    operator: &Operator,
+    request: &Value,
+    proposed: &[Proposed],
+    protocol: Protocol,
+) -> Markup {
     let text = |name: &str| request[name].as_str().unwrap_or_default();
     let known = RequestType::from_name(text("type")).zip(RequestState::from_word(text("state")));
     let Some((kind, state)) = known else {
@@ -25,7 +31,7 @@ pub fn about_request(operator: &Operator, request: &Value, proposed: &[Proposed]
     let fitting: Vec<RequestAction> = RequestAction::ALL
         .iter()
         .copied()
-        .filter(|action| action.fits(kind, state))
+        .filter(|action| action.fits(kind, state, protocol))
         .collect();
     if fitting.is_empty() {
         return nothing();

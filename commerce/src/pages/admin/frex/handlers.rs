@@ -11,8 +11,7 @@ use serde_json::Value;
 use super::order::{OrderPage, order};
 use super::records::{self, Wanted};
 use super::{alerts, history, menu, orders, runs, words};
-use crate::frex::alert;
-use crate::frex::decide::{DecideError, Decided, Decider, OrderAction, RequestAction};
+use crate::frex::decide::{self, DecideError, Decided, Decider, OrderAction, RequestAction};
 use crate::frex::error::FrexError;
 use crate::frex::lease::{self, LeaseView};
 use crate::frex::shop::Shop;
@@ -28,9 +27,6 @@ pub const HERE: &str = "/admin/frex/orders";
 /// Alerts on a page, and runs shown.
 const ROWS: i64 = 50;
 const RUNS: i64 = 30;
-
-/// Characters of the longest note.
-const NOTE_CHARS_MAX: usize = 500;
 
 /// What these pages need.
 #[derive(Clone)]
@@ -146,6 +142,7 @@ async fn read_order(
         pair: &pair,
         view: &seen,
         proposed: &proposed,
+        protocol: desk.shop.protocol,
         moments: &moments,
     })))
 }
@@ -208,28 +205,19 @@ async fn resolve_order(
     Path(number): Path<String>,
     signed: Signed,
 ) -> Response {
-    let code = match (
+    let (Some(action), Some(by)) = (
         OrderAction::from_word(signed.form.get("action")),
         note(&signed),
-    ) {
-        (_, None) => "note_missing",
-        (None, _) => "decision_not_fitting",
-        (Some(action), Some(by)) => decided(desk.shop.resolve_order(&number, action, by).await),
+    ) else {
+        return to_order(&number, "note_missing");
     };
-    Redirect::to(&format!("/admin/frex/orders/{number}?said={code}")).into_response()
+    let outcome = desk.shop.resolve_order(&number, action, by).await;
+    decided(&desk, &signed.operator, &number, outcome).await
 }
 
 async fn resolve_request(State(desk): State<Desk>, signed: Signed) -> Response {
     let form = &signed.form;
     let key = form.get("request");
-    let code = match (RequestAction::from_word(form.get("action")), note(&signed)) {
-        (_, None) => "note_missing",
-        (None, _) => "decision_not_fitting",
-        (Some(action), Some(by)) => {
-            let accept_no = form.filled("accept_no");
-            decided(desk.shop.resolve_request(key, action, accept_no, by).await)
-        }
-    };
     // A key begins with its order's number; what does not is no key and leads to no order.
     let number: String = key
         .split(':')
@@ -238,6 +226,17 @@ async fn resolve_request(State(desk): State<Desk>, signed: Signed) -> Response {
         .chars()
         .filter(|c| is_of_number(*c))
         .collect();
+    let (Some(action), Some(by)) = (RequestAction::from_word(form.get("action")), note(&signed))
+    else {
+        return to_order(&number, "note_missing");
+    };
+    let accept_no = form.filled("accept_no");
+    let outcome = desk.shop.resolve_request(key, action, accept_no, by).await;
+    decided(&desk, &signed.operator, &number, outcome).await
+}
+
+/// The order's page again, with what became of the form.
+fn to_order(number: &str, code: &str) -> Response {
     Redirect::to(&format!("/admin/frex/orders/{number}?said={code}")).into_response()
 }
 
@@ -249,20 +248,39 @@ fn is_of_number(c: char) -> bool {
 /// Who decides, and the note they wrote.
 fn note(signed: &Signed) -> Option<Decider<'_>> {
     let note = signed.form.filled("note")?;
-    (note.chars().count() <= NOTE_CHARS_MAX).then_some(Decider {
+    decide::is_note(note).then_some(Decider {
         operator: &signed.operator.key_id,
         note,
     })
 }
 
-fn decided(decided: Result<Decided, DecideError>) -> &'static str {
-    match decided {
-        Ok(Decided::Done) => "done",
-        Ok(Decided::NeedsSecond) => "second_needed",
-        Err(error) => {
-            log::warn!("a decision about deferred payment was refused: {error}");
-            error.code()
+/// What became of a decision. Why one does not fit stands on the page that answers the form: an address could not carry it without
+/// letting anybody make the page say something else.
+async fn decided(
+    desk: &Desk,
+    operator: &Operator,
+    number: &str,
+    decided: Result<Decided, DecideError>,
+) -> Response {
+    let error = match decided {
+        Ok(Decided::Done) => return to_order(number, "done"),
+        Ok(Decided::NeedsSecond) => return to_order(number, "second_needed"),
+        Err(error) => error,
+    };
+    log::warn!("a decision about deferred payment was refused: {error}");
+    let DecideError::NotFitting { why, .. } = error else {
+        return to_order(number, error.code());
+    };
+    match read_order(desk, operator, number).await {
+        Ok(Some(body)) => {
+            let body = html! { (words::misfit(why)) (body) };
+            let title = format!("Order {number}");
+            page(operator, &title, HERE, &Fields::default(), &body)
+                .status(StatusCode::CONFLICT)
+                .into_response()
         }
+        Ok(None) => to_order(number, "not_found"),
+        Err(error) => failed(&error),
     }
 }
 
@@ -271,16 +289,11 @@ async fn resolve_alert(
     Path(id): Path<String>,
     signed: Signed,
 ) -> Response {
-    let now_ms = desk.shop.clock.now_ms();
-    let by = &signed.operator.key_id;
-    let resolved = async {
-        let mut conn = desk.shop.store.pool().acquire().await?;
-        alert::resolve_one(&mut conn, &id, by, now_ms).await
-    };
-    let code = match resolved.await {
+    let by = Decider::without_note(&signed.operator.key_id);
+    let code = match desk.shop.resolve_alert(&id, by).await {
         Ok(true) => "done",
         Ok(false) => "not_found",
-        Err(error) => return failed(&error.into()),
+        Err(error) => return failed(&error),
     };
     let number: String = signed
         .form
@@ -304,19 +317,9 @@ async fn resume(State(desk): State<Desk>, signed: Signed) -> Response {
 }
 
 async fn set_paused(desk: &Desk, signed: &Signed, paused: bool, code: &str) -> Response {
-    let by = if paused {
-        signed.operator.key_id.as_str()
-    } else {
-        ""
-    };
-    match lease::set_paused(&desk.shop.store, paused, by).await {
-        Ok(()) => {
-            log::info!(
-                "frex: the worker is {code} by operator {}",
-                signed.operator.key_id
-            );
-            Redirect::to(&format!("/admin/frex/runs?said={code}")).into_response()
-        }
+    let by = Decider::without_note(&signed.operator.key_id);
+    match desk.shop.set_paused(paused, by).await {
+        Ok(()) => Redirect::to(&format!("/admin/frex/runs?said={code}")).into_response(),
         Err(error) => failed(&error),
     }
 }

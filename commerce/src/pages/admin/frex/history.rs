@@ -1,10 +1,12 @@
 //! What happened to one order, oldest first: its own marks, requests and the agency's answers, alerts, decisions.
 
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row as _};
 
 use super::words;
 use crate::frex::alert::AlertKind;
+use crate::frex::decide::OF_ORDER;
 use crate::frex::error::FrexError;
 use crate::frex::key::RequestType;
 use crate::frex::model::{Pair, RequestState};
@@ -24,18 +26,26 @@ pub async fn read(store: &Store, pair: &Pair) -> Result<Vec<Moment>, FrexError> 
     let number = pair.order.order_no.as_str();
     let mut moments = marks(pair);
     for (sql, read) in SOURCES {
-        let rows = sqlx::query(*sql)
-            .bind(number)
-            .bind(ROWS_MAX)
-            .fetch_all(store.pool())
-            .await?;
-        for row in &rows {
+        for row in &rows(store, sqlx::query(*sql), number).await? {
             moments.extend(read(row)?);
         }
+    }
+    let sql = format!("{DECISIONS} WHERE {OF_ORDER} ORDER BY d.id LIMIT $2");
+    for row in &rows(store, sqlx::query(AssertSqlSafe(sql)), number).await? {
+        moments.extend(decisions(row)?);
     }
     // Stable: what happened in one millisecond stays in the order of the sources.
     moments.sort_by_key(|moment| moment.at_ms);
     Ok(moments)
+}
+
+async fn rows<'q>(
+    store: &Store,
+    query: Query<'q, Any, AnyArguments>,
+    number: &'q str,
+) -> Result<Vec<AnyRow>, FrexError> {
+    let rows = query.bind(number).bind(ROWS_MAX);
+    Ok(rows.fetch_all(store.pool()).await?)
 }
 
 /// A statement by order number and limit, and what a row of it tells.
@@ -60,14 +70,11 @@ const SOURCES: &[Source] = &[
          LEFT JOIN api_keys k ON k.id = a.resolved_by WHERE a.order_no = $1 ORDER BY a.id LIMIT $2",
         alerts,
     ),
-    (
-        "SELECT d.subject, d.action, COALESCE(k.label, d.operator) AS operator, d.note, d.state, d.decided_at FROM frex_decision d \
-         LEFT JOIN api_keys k ON k.id = d.operator \
-         WHERE d.subject = $1 OR d.subject IN (SELECT r.request_key FROM frex_request r WHERE r.order_no = $1) \
-         ORDER BY d.id LIMIT $2",
-        decisions,
-    ),
 ];
+
+/// Decisions, each with the name of its operator's key.
+const DECISIONS: &str = "SELECT d.subject, d.action, COALESCE(k.label, d.operator) AS operator, d.note, d.state, d.decided_at \
+    FROM frex_decision d LEFT JOIN api_keys k ON k.id = d.operator";
 
 fn moment(
     at_ms: i64,

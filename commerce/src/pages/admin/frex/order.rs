@@ -8,6 +8,7 @@ use super::decide::{about_order, about_request};
 use super::orders::YEN;
 use super::records::Proposed;
 use super::words;
+use crate::frex::agency::settings::Protocol;
 use crate::frex::model::Pair;
 use crate::pages::admin::timeline::{Moment, timeline};
 use crate::pages::look::{Tone, badge, code, facts, notice, text, time_tag};
@@ -25,6 +26,8 @@ pub struct OrderPage<'a> {
     pub view: &'a Value,
     /// What waits for a second operator.
     pub proposed: &'a [Proposed],
+    /// The agency's interface.
+    pub protocol: Protocol,
     /// What happened, oldest first.
     pub moments: &'a [Moment],
 }
@@ -113,7 +116,7 @@ fn request_html(page: &OrderPage<'_>, request: &Value) -> Markup {
                 ("Next try", at("next_attempt_at").filter(|_| open)),
                 ("Ended", at("done_at")),
             ]))
-            (about_request(page.operator, request, page.proposed))
+            (about_request(page.operator, request, page.proposed, page.protocol))
         }
     }
 }

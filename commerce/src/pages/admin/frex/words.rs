@@ -1,9 +1,11 @@
 //! The words of this section: stages, kinds of requests and alerts, decisions, and why a decision was refused.
 
+use maud::{Markup, html};
+
 use crate::frex::alert::AlertKind;
 use crate::frex::decide::{OrderAction, RequestAction};
 use crate::frex::key::RequestType;
-use crate::pages::look::Tone;
+use crate::pages::look::{Tone, notice};
 
 /// The word of `frex::view::stage`, its colour, and what it means.
 pub const STAGES: &[(&str, Tone, &str)] = &[
@@ -115,10 +117,10 @@ pub const fn advice(kind: AlertKind) -> &'static str {
             "The agency refused to bill. Find out why, then bill again or cancel the order."
         }
         AlertKind::BilledAmountMismatch => {
-            "The agency billed another amount than the order's. Speak with the agency before anything else."
+            "The agency billed another amount than the order's. Ask the agency which is right: take its amount, or say that it has corrected the bill."
         }
         AlertKind::AmountMismatch => {
-            "The agency confirmed another amount than was sent. Ask it which one it will bill."
+            "The agency confirmed another amount than was sent. The worker asks it to change the amount to the order's; the alert ends when it has."
         }
         AlertKind::ScreeningNg => {
             "Screening refused the buyer, and the order is closed. Nothing is to be done here; tell the customer."
@@ -136,7 +138,7 @@ pub const fn advice(kind: AlertKind) -> &'static str {
             "A request waits for long to be sent. See under Runs whether the worker works."
         }
         AlertKind::DelayOverdue => {
-            "Screening has been held for long. Ask the agency what it waits for."
+            "Screening has taken long. Ask the agency what it waits for; where its interface cannot be asked, decide about the request with its word."
         }
         AlertKind::RunOverdue => {
             "The worker has not ended a run for long: nothing moves. See under Runs, and whether its process is alive."
@@ -178,6 +180,8 @@ pub const fn request_action(action: RequestAction) -> &'static str {
         RequestAction::RetryLookup => "Ask the agency again what became of it",
         RequestAction::ConfirmAccepted => "The agency says: accepted (give its number)",
         RequestAction::ConfirmNotReceived => "The agency says: never received. Send it again",
+        RequestAction::ConfirmApproved => "The agency says: screening approved the order",
+        RequestAction::ConfirmRefused => "The agency says: screening refused it. Close the order",
         RequestAction::Close => "Close: settled outside, take it as refused",
     }
 }
@@ -190,6 +194,7 @@ pub const fn order_action(action: OrderAction) -> &'static str {
         OrderAction::RetryBilling => "Bill again",
         OrderAction::RevertAmount => "Take the refused change of the amount back",
         OrderAction::AcceptAgencyAmount => "Take the amount that the agency confirmed",
+        OrderAction::AgencyCorrected => "The agency has corrected its bill to the order's amount",
         OrderAction::ClearDeleteRejected => "Ask for the cancel again",
         OrderAction::CloseCancel => "Close the order: its cancel is settled outside",
     }
@@ -214,11 +219,6 @@ const SAID: &[(&str, Tone, &str)] = &[
         "Your decision is noted. A second operator must say the same before it is carried out.",
     ),
     (
-        "decision_not_fitting",
-        Tone::Bad,
-        "This does not fit any more: the order or the request has moved on. Here is how it stands now.",
-    ),
-    (
         "accept_no_missing",
         Tone::Bad,
         "Give the acceptance number that the agency names: 1 to 40 letters, digits or “-”.",
@@ -226,7 +226,7 @@ const SAID: &[(&str, Tone, &str)] = &[
     (
         "note_missing",
         Tone::Bad,
-        "Please write down why: the note goes into the books with your name.",
+        "Please choose what shall be done and write down why, in one line of at most 500 characters: the note goes into the books with your name.",
     ),
     ("not_found", Tone::Bad, "There is no such record."),
     (
@@ -235,6 +235,15 @@ const SAID: &[(&str, Tone, &str)] = &[
         "This did not work. The log has the reason.",
     ),
 ];
+
+/// Why a decision does not fit the order or the request as they stand.
+#[must_use]
+pub fn misfit(why: &str) -> Markup {
+    notice(
+        Tone::Bad,
+        &html! { p { "This does not fit: " (why) ". Here is how it stands now." } },
+    )
+}
 
 /// Colour and words for a code; an unknown code reads as a failure of ours, so that nobody can make the page say something else.
 #[must_use]
@@ -266,6 +275,8 @@ mod tests {
                 .1
                 .contains("no such")
         );
+        let why = misfit("wait <b>").into_string();
+        assert!(why.contains("does not fit: wait &lt;b&gt;. "), "{why}");
         assert!(said("<b>").1.starts_with("This did not work"));
         assert_eq!(stage("<b>"), (Tone::Calm, ""));
     }
