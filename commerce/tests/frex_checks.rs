@@ -19,7 +19,7 @@ use commerce::frex::{alert, health, invariants, lease, purge, view};
 use commerce::points::Points;
 use commerce::store::Store;
 use frex_support::agency::Manners;
-use frex_support::{MINUTE_MS, START_MS, World, goods, user};
+use frex_support::{MINUTE_MS, Ran, START_MS, World, goods, user};
 use sqlx::Row as _;
 
 /// A world with one billed order.
@@ -664,5 +664,64 @@ async fn an_alert_is_put_away_with_a_note() {
         let kept = kept.expect("a record");
         assert_eq!(kept["note"], "settled by telephone", "{}", test.name());
         assert_eq!(kept["operator"], "one");
+    }
+}
+
+/// One answer that cannot be read keeps no other order from being compared, and the comparison is not called done.
+#[tokio::test]
+async fn an_unreadable_bill_is_alone() {
+    for test in common::stores().await {
+        let world = world(test.store.clone()).await;
+        world.place("C2", 12_000).await;
+        world.settle(6, 20).await;
+        let store = &world.shop.store;
+        let agency: Arc<dyn Agency> = Arc::new(world.agency.clone());
+        let reconcile = Reconcile {
+            store,
+            agency: &agency,
+            items: 100,
+            now: world.clock.now_ms(),
+        };
+        world.agency.behave(Manners {
+            garbles_first: true,
+            amount_off: 7,
+            ..Manners::healthy()
+        });
+        let done = reconcile.run(3).await;
+        let error = done.expect_err("not all are compared").to_string();
+        assert!(error.starts_with("of 1 orders, C1 first"), "{error}");
+        let told = open_alerts(store, AlertKind::ReconcileMismatch).await;
+        assert_eq!(told, 1, "{}: the other one is", test.name());
+        world.agency.behave(Manners::healthy());
+        let done = reconcile.run(3).await.expect("compared");
+        assert_eq!((done.billed, done.amounts), (2, 0), "{}", test.name());
+    }
+}
+
+/// A clock that was far ahead and is right again stops nothing: the next run begins, and that none ends is told.
+#[tokio::test]
+async fn a_clock_that_went_back() {
+    for test in common::stores().await {
+        let world = world(test.store.clone()).await;
+        let store = &world.shop.store;
+        for ahead in [
+            "UPDATE frex_lease SET next_run_at = next_run_at + 86400000",
+            "UPDATE frex_run SET ended_at = ended_at + 86400000",
+        ] {
+            let done = sqlx::query(ahead).execute(store.pool()).await;
+            assert!(done.expect("moved").rows_affected() > 0);
+        }
+        let now = world.clock.now_ms();
+        let settings = WorkerSettings::default();
+        health::check(store, &settings, now - DAY_MS, now)
+            .await
+            .expect("checked");
+        let told = open_alerts(store, AlertKind::RunOverdue).await;
+        assert_eq!(told, 1, "{}", test.name());
+        assert!(
+            matches!(world.run(None).await, Ran::Done(_)),
+            "{}",
+            test.name()
+        );
     }
 }

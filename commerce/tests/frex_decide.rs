@@ -592,3 +592,33 @@ async fn the_merchant_is_told() {
         }
     }
 }
+
+/// A refused bill that is looked for once more is asked about again when it is found: the order is not left with a lock that nobody
+/// opens.
+#[tokio::test]
+async fn a_reopened_bill_is_asked_about() {
+    for test in common::stores().await {
+        let world = approved(test.store.clone()).await;
+        world.agency.behave(Manners {
+            rejected: 100,
+            ..Manners::healthy()
+        });
+        run(&world, &["BillingReg", "BillingResult"]).await;
+        assert!(told(&world, "billing_refused").await);
+        let asked = decide(&world, BILL, RequestAction::RetryLookup, "one").await;
+        assert_eq!(asked, Ok(Decided::Done));
+        assert!(!told(&world, "billing_refused").await, "{}", test.name());
+        run(&world, &["BillingReg"]).await;
+        assert_eq!(state(&world, BILL).await, Some(RequestState::Complete));
+        assert_eq!(state(&world, OUTCOME).await, Some(RequestState::Standby));
+        assert_eq!(stage(&world).await, "billing", "{}", test.name());
+        world.clock.advance(MINUTE_MS);
+        run(&world, &["BillingResult"]).await;
+        assert_eq!(state(&world, OUTCOME).await, Some(RequestState::Error));
+        assert_eq!(stage(&world).await, "attention", "{}", test.name());
+        assert!(told(&world, "billing_refused").await);
+        let picture = world.picture().await;
+        assert_eq!(picture.wrong_copies, Vec::<String>::new());
+        assert_eq!(picture.violation(), None, "{}", test.name());
+    }
+}

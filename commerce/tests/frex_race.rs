@@ -339,3 +339,26 @@ async fn a_run_that_ends_early_gives_the_lease_back() {
     world.clock.advance(6 * MINUTE_MS);
     assert!(matches!(world.run(None).await, Ran::Done(report) if report.whole()));
 }
+
+/// The same order sent twice at the same time is one order, and neither caller hears that it was another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_placed_twice_at_once() {
+    for test in common::stores().await {
+        let world = Arc::new(new_world(test.store.clone(), WorkerSettings::default()).await);
+        for n in 0..40 {
+            let new = Arc::new(world.new_order(&format!("T{n:03}"), AMOUNT));
+            let mut both = tokio::task::JoinSet::new();
+            for _ in 0..2 {
+                let (world, new) = (world.clone(), new.clone());
+                both.spawn(async move { world.shop.place_order(&new).await });
+            }
+            let created = both
+                .join_all()
+                .await
+                .into_iter()
+                .filter(|placed| placed.as_ref().expect("the same order").created)
+                .count();
+            assert_eq!(created, 1, "{}", test.name());
+        }
+    }
+}

@@ -354,6 +354,17 @@ impl Shop {
             let (conn, now) = (tx.conn(), subject.now);
             alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
         }
+        let refusals = subject.reopens(action).then_some([
+            AlertKind::RegistrationRefused,
+            AlertKind::UpdateRefused,
+            AlertKind::CancelRefused,
+            AlertKind::BillingRefused,
+        ]);
+        for kind in refusals.into_iter().flatten() {
+            let (order_no, keys) = (&parsed.order_no, parsed.family(parsed.seq));
+            let (conn, now) = (tx.conn(), subject.now);
+            alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
+        }
         if matches!(
             action,
             RequestAction::ConfirmApproved | RequestAction::ConfirmRefused
@@ -781,6 +792,15 @@ impl Subject {
                 effect::apply(step_of(self.row.kind()).writes.refused, &mut pair, &facts);
                 info = pair.info.expect("it was there");
                 self.fail_reg(tx).await?;
+                if matches!(
+                    self.row.kind(),
+                    RequestType::DeleteReg | RequestType::DeleteResult
+                ) {
+                    let detail = "an operator took the cancel for refused; settle the money outside, then close_cancel";
+                    let alert = Alert::of(&self.row.key, &[], detail);
+                    let (kind, id) = (AlertKind::CancelRefused, id::at("", self.now));
+                    alert::raise(tx.conn(), kind, &alert, id, self.now).await?;
+                }
             }
             RequestAction::ConfirmApproved | RequestAction::ConfirmRefused => {
                 info = self.screened(tx, action).await?;
@@ -788,10 +808,15 @@ impl Subject {
             RequestAction::RetryLookup | RequestAction::ConfirmAccepted
                 if self.row.kind().is_mutation() =>
             {
-                if self.row.state == RequestState::Error {
+                if self.reopens(action) {
                     info = self.reopened(action)?;
                 }
                 info.accept_no.clone_from(&after.accept_no);
+                if let (RequestAction::ConfirmAccepted, Some(outcome)) =
+                    (action, table::outcome_of(self.row.kind()))
+                {
+                    tables::ask_outcome_again(tx.conn(), &after, outcome, self.now).await?;
+                }
             }
             _ => {}
         }
@@ -827,6 +852,15 @@ impl Subject {
         }
         news::tell(tx, &self.settings, &self.pair, &pair, self.now).await?;
         Ok(pair.info.expect("it was there"))
+    }
+
+    /// Whether what was taken for refused is open again by this decision.
+    fn reopens(&self, action: RequestAction) -> bool {
+        let again = matches!(
+            action,
+            RequestAction::RetryLookup | RequestAction::ConfirmAccepted
+        );
+        again && self.row.kind().is_mutation() && self.row.state == RequestState::Error
     }
 
     /// Whether the order's lock is held by this request.

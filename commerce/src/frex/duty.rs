@@ -66,7 +66,7 @@ impl Duty {
         Ok(())
     }
 
-    /// It failed, and is tried again after the wait that belongs to the number of failures in a row.
+    /// It failed, and is tried again after the wait that belongs to the number of failures in a row, which is returned.
     ///
     /// # Errors
     /// The database's.
@@ -76,7 +76,7 @@ impl Duty {
         now: i64,
         retry_s: &[u64],
         error: &str,
-    ) -> Result<(), FrexError> {
+    ) -> Result<i64, FrexError> {
         let tries: i64 = sqlx::query_scalar("SELECT tries FROM frex_duty WHERE name = $1")
             .bind(self.name())
             .fetch_one(store.pool())
@@ -92,6 +92,6 @@ impl Duty {
         .bind(self.name())
         .execute(store.pool())
         .await?;
-        Ok(())
+        Ok(tries + 1)
     }
 }

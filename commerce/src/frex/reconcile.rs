@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::agency::error::Reach;
 use super::agency::{
     AcceptNo, Agency, Answer, CallError, Lookup, LookupQuery, NpTransactionId, Outcome,
     ProcessedStatus, ResultQuery,
@@ -32,6 +33,8 @@ pub struct Reconciled {
     pub amounts: u64,
     /// Billed there, not here.
     pub surplus: u64,
+    /// Orders about which the agency's answer could not be read, while it could about others.
+    pub unread: Vec<String>,
     /// Whether the agency offers nothing to compare with: no order was asked about.
     pub not_compared: bool,
     /// Whether the agency offers no look-up, or refused some: nothing is known about those orders that we have not billed.
@@ -44,6 +47,16 @@ pub enum ReconcileError {
     /// The agency did not answer.
     #[error("the agency did not answer: {0}")]
     Agency(CallError),
+    /// It answered, but not about every order; the others are compared.
+    #[error(
+        "of {count} orders, {first} first, the agency's answer could not be read; the others are compared"
+    )]
+    Unread {
+        /// How many.
+        count: usize,
+        /// The first one.
+        first: String,
+    },
     /// A failure of ours.
     #[error(transparent)]
     Frex(#[from] FrexError),
@@ -109,6 +122,12 @@ impl Reconcile<'_> {
         }
         self.unbilled(since, &told, &mut done).await?;
         log::info!("frex: reconciled {done:?}");
+        if let Some(first) = done.unread.first() {
+            return Err(ReconcileError::Unread {
+                count: done.unread.len(),
+                first: first.clone(),
+            });
+        }
         Ok(done)
     }
 
@@ -168,6 +187,11 @@ impl Reconcile<'_> {
                         }
                     }
                     Outcome::Failed(CallError::Unavailable { .. }) => continue,
+                    Outcome::Failed(error) if error.reach() == Reach::Item => {
+                        log::warn!("frex: bill of {order_no} not compared: {error}");
+                        done.unread.push(order_no.clone());
+                        continue;
+                    }
                     Outcome::Failed(error) => return Err(ReconcileError::Agency(error)),
                     _ => {
                         done.missing += 1;
@@ -216,6 +240,12 @@ impl Reconcile<'_> {
                     Outcome::Failed(CallError::Unavailable { .. }) => {
                         done.no_lookup = true;
                         return Ok(());
+                    }
+                    Outcome::Failed(error) if error.reach() == Reach::Item => {
+                        let order_no = &query.request_key.order_no;
+                        log::warn!("frex: {order_no} not compared: {error}");
+                        done.unread.push(order_no.clone());
+                        continue;
                     }
                     Outcome::Failed(error) => return Err(ReconcileError::Agency(error)),
                     // A look-up that it refuses says nothing about the bill.
@@ -290,7 +320,16 @@ fn key(order_no: &str, seq: i64) -> RequestKey {
 }
 
 /// Whether the call as a whole was answered.
+/// Whether it answered at all. A call without an answer leaves all its items open, and breaks no contract.
 fn answered<T>(answer: &Answer<T>) -> Result<(), ReconcileError> {
+    let lost =
+        |outcome: &Outcome<T>| matches!(outcome, Outcome::Failed(CallError::Ambiguous { .. }));
+    if let (Some(Outcome::Failed(error)), true) = (
+        answer.outcomes.first(),
+        answer.violations.is_empty() && answer.outcomes.iter().all(lost),
+    ) {
+        return Err(ReconcileError::Agency(error.clone()));
+    }
     match answer.stop() {
         Some(CallError::Unavailable { .. }) | None => Ok(()),
         Some(error) => Err(ReconcileError::Agency(error.clone())),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::agency::kakebarai::StoreShelf;
 use super::agency::settings::SettingsError;
 use super::agency::{self, CallObserver};
+use super::alert::{self, Alert, AlertKind};
 use super::duty::Duty;
 use super::error::FrexError;
 use super::notify::Notifier;
@@ -16,6 +17,7 @@ use super::worker::{Parts, RunError, Worker};
 use super::{health, invariants, owner, purge};
 use crate::clock::{Clock, DAY_MS, HOUR_MS};
 use crate::config::FrexConfig;
+use crate::id;
 use crate::points::Points;
 use crate::store::Store;
 
@@ -23,6 +25,8 @@ use crate::store::Store;
 const DUTY_BUSY_MS: i64 = 30 * 60_000;
 /// Waits after a check or reconciliation that failed.
 const DUTY_RETRY_S: [u64; 3] = [60, 600, 3_600];
+/// After so many failures in a row people are told.
+const DUTY_TRIES_TOLD: i64 = 3;
 
 /// The shop's side, the worker, and what runs beside it. Clones are handles on the same ones.
 #[derive(Clone)]
@@ -136,12 +140,39 @@ impl Frex {
     ) -> Result<(), FrexError> {
         let store = &self.shop.store;
         match done {
-            Ok(_) => duty.done(store, next).await,
+            Ok(_) => {
+                duty.done(store, next).await?;
+                let now = self.shop.clock.now_ms();
+                let (kind, keys) = (AlertKind::StepFailed, [duty.name().to_owned()]);
+                let mut tx = store.begin().await?;
+                alert::resolve_requests(tx.conn(), kind, "", &keys, "worker", now).await?;
+                Ok(tx.commit().await?)
+            }
             Err(error) => {
                 log::error!("frex: {} failed: {error}", duty.name());
                 let now = self.shop.clock.now_ms();
-                duty.failed(store, now, &DUTY_RETRY_S, &error.to_string())
-                    .await
+                let tries = duty
+                    .failed(store, now, &DUTY_RETRY_S, &error.to_string())
+                    .await?;
+                if tries < DUTY_TRIES_TOLD {
+                    return Ok(());
+                }
+                let alert = Alert {
+                    // Not a request: the duty keeps what is told of it apart from what is told of steps.
+                    request_key: duty.name().to_owned(),
+                    detail: format!("{} has failed {tries} times: {error}", duty.name()),
+                    ..Alert::default()
+                };
+                let mut tx = store.begin().await?;
+                alert::raise(
+                    tx.conn(),
+                    AlertKind::StepFailed,
+                    &alert,
+                    id::at("", now),
+                    now,
+                )
+                .await?;
+                Ok(tx.commit().await?)
             }
         }
     }

@@ -351,16 +351,29 @@ impl Shop {
         let content = zeroize::Zeroizing::new(
             serde_json::to_vec(new).expect("texts and numbers are representable in JSON"),
         );
+        loop {
+            if let Some(placed) = self.place_once(new, &content).await? {
+                return Ok(placed);
+            }
+        }
+    }
+
+    /// Places an order unless its number is there; `None` if it came there meanwhile.
+    async fn place_once(
+        &self,
+        new: &NewOrder,
+        content: &[u8],
+    ) -> Result<Option<Placed>, ShopError> {
         let mut tx = self.store.begin().await?;
         if let Some(pair) = tables::pairs(&mut tx, &[&new.order_no])
             .await?
             .remove(&new.order_no)
         {
-            if self.vault.matches(&content, &pair.order.content_digest) {
-                return Ok(Placed {
+            if self.vault.matches(content, &pair.order.content_digest) {
+                return Ok(Some(Placed {
                     created: false,
                     version: pair.order.version,
-                });
+                }));
             }
             return Err(ShopError::OtherContent {
                 order_no: new.order_no.clone(),
@@ -388,26 +401,22 @@ impl Shop {
             goods: goods_text(&new.goods),
             order_date: clock::jst_date(now),
             order_end_at: 0,
-            content_digest: self.vault.digest(&content),
+            content_digest: self.vault.digest(content),
             created_at: now,
             version: 1,
         };
         match tables::insert_order(tx.conn(), &order).await {
-            // Placed by somebody else since it was looked for.
-            Err(FrexError::Store(error)) if error.is_duplicate() => {
-                return Err(ShopError::OtherContent {
-                    order_no: new.order_no.clone(),
-                });
-            }
+            // Placed by somebody else since it was looked for: it is compared like any that was there before.
+            Err(FrexError::Store(error)) if error.is_duplicate() => return Ok(None),
             other => other?,
         }
         let sealed = payload::seal_user_info(&self.vault, &new.order_no, &new.user);
         tables::insert_buyer(tx.conn(), &new.order_no, &sealed, now).await?;
         self.commit(tx).await?;
-        Ok(Placed {
+        Ok(Some(Placed {
             created: true,
             version: 1,
-        })
+        }))
     }
 
     /// Changes what the order is worth. Zero cancels it. Returns the new version.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::error::FrexError;
-use super::key::RequestType;
+use super::key::{RequestKey, RequestType};
 use super::model::{Order, Pair, Request, RequestState, StateInfo};
 use super::transitions;
 use crate::store::{Kind, Tx, one};
@@ -469,6 +469,34 @@ pub async fn save_request(
     .await?;
     one(&done, "frex_request", &before.key.to_string())?;
     count_if_moved(conn, before, after).await
+}
+
+/// An accepted mutation that was refused before, or given up, is asked for again: its outcome is open once more.
+pub async fn ask_outcome_again(
+    conn: &mut AnyConnection,
+    accepted: &Request,
+    outcome: RequestType,
+    now: i64,
+) -> Result<(), FrexError> {
+    let key = RequestKey::new(&accepted.key.order_no, outcome, accepted.key.seq).to_string();
+    let Some(refused) = request(conn, &key).await? else {
+        return Ok(());
+    };
+    if refused.state != RequestState::Error {
+        return Ok(());
+    }
+    let again = Request {
+        state: RequestState::Standby,
+        accept_no: accepted.accept_no.clone(),
+        accept_key: accepted.accept_key.clone(),
+        next_attempt_at: now,
+        tries: 0,
+        misses: 0,
+        faults: 0,
+        done_at: 0,
+        ..refused.clone()
+    };
+    save_request(conn, &refused, &again).await
 }
 
 /// Drops the open screening questions of an order.

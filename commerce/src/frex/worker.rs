@@ -200,8 +200,8 @@ impl Worker {
 
     async fn open(&self, cause: &str, by_hand: bool, only: &[String]) -> Result<Begun, RunError> {
         let (parts, now) = (&self.parts, self.parts.clock.now_ms());
-        let lasts = ms(parts.settings.lease_s);
-        let given = lease::acquire(&parts.store, &parts.owner, by_hand, now, lasts).await?;
+        let times = (ms(parts.settings.lease_s), ms(parts.settings.interval_s));
+        let given = lease::acquire(&parts.store, &parts.owner, by_hand, now, times).await?;
         let report = RunReport {
             run_id: id::at("", now),
             fence: given.map_err(RunError::Held)?,
@@ -581,7 +581,11 @@ impl Run<'_> {
         }
         if report.whole() {
             if !was_raised(AlertKind::StepFailed) {
-                alert::resolve(tx.conn(), AlertKind::StepFailed, "", by, now).await?;
+                // Not what failed beside the batch.
+                let steps = STEPS.iter().map(|step| step.name.to_owned());
+                let keys: Vec<String> = steps.chain([String::new()]).collect();
+                let (kind, conn) = (AlertKind::StepFailed, tx.conn());
+                alert::resolve_requests(conn, kind, "", &keys, by, now).await?;
             }
             let lost = AlertKind::LeaseLost;
             alert::resolve_older(tx.conn(), lost, self.began_at, by, now).await?;

@@ -65,6 +65,8 @@ pub struct Manners {
     pub late: u64,
     /// Longest delay of those.
     pub late_ms_max: u64,
+    /// Whether the first outcome of an answer is unreadable.
+    pub garbles_first: bool,
     /// Items that are missing from an answer.
     pub missing_item: u64,
     /// Calls that certainly do not arrive.
@@ -102,6 +104,7 @@ impl Manners {
             lost_answer: 0,
             late: 0,
             late_ms_max: 1,
+            garbles_first: false,
             missing_item: 0,
             not_sent: 0,
             refused: 0,
@@ -126,6 +129,7 @@ impl Manners {
             lost_answer: 8,
             late: 6,
             late_ms_max: 9 * 60_000,
+            garbles_first: false,
             missing_item: 3,
             not_sent: 4,
             refused: 2,
@@ -640,8 +644,14 @@ impl Agency for FakeAgency {
                     },
                 );
             }
+            let mut outcomes: Vec<_> = items.iter().map(|item| inner.processed(item)).collect();
+            if let (true, Some(first)) = (inner.manners.garbles_first, outcomes.first_mut()) {
+                *first = Outcome::Failed(CallError::Ambiguous {
+                    reason: "unreadable".into(),
+                });
+            }
             Answer {
-                outcomes: items.iter().map(|item| inner.processed(item)).collect(),
+                outcomes,
                 violations: Vec::new(),
             }
         })

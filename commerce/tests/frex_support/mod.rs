@@ -143,16 +143,19 @@ impl World {
         }
     }
 
-    pub async fn place(&self, order_no: &str, amount: i64) {
-        let new = NewOrder {
+    pub fn new_order(&self, order_no: &str, amount: i64) -> NewOrder {
+        NewOrder {
             order_no: order_no.into(),
             joiner_id: "J1".into(),
             amount,
             goods: goods(amount),
             user: user(),
-        };
+        }
+    }
+
+    pub async fn place(&self, order_no: &str, amount: i64) {
         self.shop
-            .place_order(&new)
+            .place_order(&self.new_order(order_no, amount))
             .await
             .expect("the order is placed");
     }

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::effect::{self, Facts};
 use super::group::{self, Work};
 use super::outcome::{self, Case, Decision, Heard, Tally};
-use super::table::{Set, Step};
+use super::table::{self, Set, Step};
 use crate::frex::alert::{self, AlertKind};
 use crate::frex::batch::Batch;
 use crate::frex::error::FrexError;
@@ -163,6 +163,10 @@ async fn write(
             ..reg.clone()
         };
         batch.save_request(reg, &failed)?;
+    }
+    let found = request.state == RequestState::Unknown && after.state == RequestState::Complete;
+    if let (true, Some(outcome)) = (found, table::outcome_of(request.kind())) {
+        tables::ask_outcome_again(tx.conn(), after, outcome, run.now()).await?;
     }
     resolve(run, tx, case, decision, alerted).await?;
     for (kind, alert) in &decision.alerts {

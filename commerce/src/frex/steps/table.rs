@@ -497,6 +497,13 @@ pub fn step_of(kind: RequestType) -> &'static Step {
     found.expect("each of the nine request types has its step")
 }
 
+/// The request type that fetches the outcome of a mutation.
+#[must_use]
+pub fn outcome_of(mutation: RequestType) -> Option<RequestType> {
+    let found = STEPS.iter().find(|step| step.of == Some(mutation));
+    found.map(|step| step.kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
