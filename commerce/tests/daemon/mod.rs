@@ -4,7 +4,9 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -176,7 +178,10 @@ fn new_key(config: &Path, arguments: &[&str]) -> String {
 pub fn write_config(dir: &Path, options: &Options) -> PathBuf {
     std::fs::create_dir_all(dir.join("secrets")).expect("a folder");
     for (name, secret) in SECRETS.iter().chain(&options.secrets) {
-        std::fs::write(dir.join("secrets").join(name), secret).expect("written");
+        let path = dir.join("secrets").join(name);
+        std::fs::write(&path, secret).expect("written");
+        // Others must not read it, or the log warns and names the file.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("for us alone");
     }
     let atom = match options.atom.as_str() {
         // A port that nobody listens on: what must not be called cannot be.
