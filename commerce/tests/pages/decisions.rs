@@ -148,12 +148,27 @@ async fn an_undecided_refund_is_decided() {
             .fault(json!({"api": "refund", "fault": "drop_before"}))
             .await;
         let (first, second) = two(&stage, Screen::Phone).await;
-        first.go(&stage.at(&format!("/admin/orders/{id}"))).await;
-        first.fill("#amount", "700").await;
-        first.click("[name=sure]").await;
-        first.press("Refund").await;
-        first.sees("Atom's answer did not arrive").await;
+        for (browser, said) in [
+            (
+                &second,
+                "It is sent when a second operator enters the same amount.",
+            ),
+            (&first, "Atom's answer did not arrive"),
+        ] {
+            browser.go(&stage.at(&format!("/admin/orders/{id}"))).await;
+            browser.fill("#amount", "700").await;
+            browser.click("[name=sure]").await;
+            browser.press("Refund").await;
+            browser.sees(said).await;
+        }
         first.look("admin-refund-unknown").await;
+        first.go(&stage.at("/admin/refunds")).await;
+        decide(&first, "mark_rejected", "Decide").await;
+        first
+            .sees("its request may still arrive at the gateway")
+            .await;
+        first.look("admin-refund-too-early").await;
+        stage.refunds_are_old().await;
         first.go(&stage.at("/admin/refunds")).await;
         first.look("admin-refunds").await;
         decide(&first, "mark_rejected", "Decide").await;
@@ -190,6 +205,7 @@ async fn one_operator_decides_where_that_is_configured() {
         browser.click("[name=sure]").await;
         browser.press("Refund").await;
         browser.sees("Atom's answer did not arrive").await;
+        stage.refunds_are_old().await;
         browser.go(&stage.at("/admin/refunds")).await;
         browser.misses("needs a second operator").await;
         decide(&browser, "mark_rejected", "Decide").await;

@@ -82,6 +82,16 @@ impl Stage {
         store.expect("the daemon's store opens")
     }
 
+    /// Every refund was sent a quarter of an hour ago: none is under way any more.
+    pub async fn refunds_are_old(&self) {
+        let store = self.store().await;
+        sqlx::query("UPDATE refunds SET submitted_at = submitted_at - 900000")
+            .execute(store.pool())
+            .await
+            .expect("the refunds are there");
+        store.close().await;
+    }
+
     /// Makes the next query of every attempt due now.
     pub async fn queries_are_due(&self) {
         let store = self.store().await;
