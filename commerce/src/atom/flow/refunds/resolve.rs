@@ -94,6 +94,7 @@ impl Flow {
             let detail = format!("{word} is not for a refund that is {}", refund.state);
             return Err(FlowError::invalid_state(&order.id, detail));
         }
+        may_be_decided(&order, &refund, decision.action, now_ms)?;
         let subject = Subject {
             what: "refund",
             id,
@@ -150,13 +151,10 @@ impl Flow {
             // A request that never left is sent by the job; one whose fate is unknown by this call, after the commit. Should
             // that not come about, the job looks it up and asks again.
             Resend if before.state == Requested => after.next_check_at = Some(now_ms),
-            Resend => self.may_resend(order, before)?,
+            Resend => {}
             MarkAccepted => decide(&mut after, &mut lines, LineState::Accepted, now_ms),
             MarkProcessed => decide(&mut after, &mut lines, LineState::Processed, now_ms),
-            MarkRejected => {
-                may_reject(order, before, now_ms)?;
-                decide(&mut after, &mut lines, LineState::Rejected, now_ms);
-            }
+            MarkRejected => decide(&mut after, &mut lines, LineState::Rejected, now_ms),
             MarkFailed => decide(&mut after, &mut lines, LineState::Failed, now_ms),
         }
         let change = Change {
@@ -169,32 +167,33 @@ impl Flow {
         };
         self.settle(tx, &change).await
     }
-
-    /// Sending again is for a refund that definite answers do not list, and never for one that is listed otherwise.
-    fn may_resend(&self, order: &OrderRow, refund: &RefundRow) -> Result<(), FlowError> {
-        if refund.held == Some(Held::Contradiction) || refund.misses == 0 {
-            let detail =
-                "the gateway has not yet said that it does not list this refund; look it up first";
-            return Err(FlowError::invalid_state(&order.id, detail));
-        }
-        Ok(())
-    }
 }
 
-/// Releasing a refund that was sent is for one that the gateway does not list, and not before its request can have arrived.
-fn may_reject(order: &OrderRow, refund: &RefundRow, now_ms: i64) -> Result<(), FlowError> {
-    let detail = if refund.held == Some(Held::Contradiction) {
-        "the gateway lists this refund: mark it as accepted or processed, or look it up again"
-    } else if refund.state == Unknown
-        && refund
-            .submitted_at
-            .is_none_or(|sent| now_ms < sent + MISS_AGE_MS)
-    {
-        "its request may still arrive at the gateway: wait for 15 minutes from its sending"
-    } else {
-        return Ok(());
+/// Whether an action suits what the gateway has said of the refund, or can have said by now. Sending again is for one that
+/// definite answers do not list; releasing it for one that is not listed otherwise, and whose request cannot arrive any more.
+fn may_be_decided(
+    order: &OrderRow,
+    refund: &RefundRow,
+    action: RefundAction,
+    now_ms: i64,
+) -> Result<(), FlowError> {
+    let contradicts = refund.held == Some(Held::Contradiction);
+    let on_its_way = refund
+        .submitted_at
+        .is_none_or(|sent| now_ms < sent + MISS_AGE_MS);
+    let why = match (action, refund.state) {
+        (Resend, Unknown) if contradicts || refund.misses == 0 => {
+            "the gateway has not yet said that it does not list this refund; look it up first"
+        }
+        (MarkRejected, Unknown) if contradicts => {
+            "the gateway lists this refund: mark it as accepted or processed, or look it up again"
+        }
+        (MarkRejected, Unknown) if on_its_way => {
+            "its request may still arrive at the gateway: wait for 15 minutes from its sending"
+        }
+        _ => return Ok(()),
     };
-    Err(FlowError::invalid_state(&order.id, detail))
+    Err(FlowError::invalid_state(&order.id, why))
 }
 
 fn decide(after: &mut RefundRow, lines: &mut [Line], to: LineState, now_ms: i64) {
