@@ -34,7 +34,15 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
         if args.rest.is_empty() {
             run(cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
         }
-        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        let threads = threads().to_string();
+        cargo(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--no-fail-fast",
+            "--test-threads",
+            &threads,
+        ])
     } else {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     };
@@ -44,6 +52,12 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
         .env(postgres::VARIABLE, &server.url)
         .env(packages::SCHEMATHESIS, schemathesis);
     run(tests)
+}
+
+/// Tests at a time. Many wait for a timer of the daemon or for a database, so there are half as many again as cores.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    cores + cores.div_ceil(2)
 }
 
 /// Formatting, lints and tests.

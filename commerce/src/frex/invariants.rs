@@ -75,7 +75,7 @@ pub const RULES: [Rule; 9] = [
         always: Some(
             "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \
              AND s.order_state = 'DEL' AND s.result_state <> 'CANCEL' AND o.str_state = 'DEL' AND s.delete_rejected = 1 \
-             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.resolved_at = 0)",
+             AND NOT EXISTS (SELECT 1 FROM frex_alert a WHERE a.order_no = s.order_no AND a.kind <> 'invariant_violated' AND a.resolved_at = 0)",
         ),
         quiet: Some(
             "SELECT s.order_no FROM frex_state_info s CROSS JOIN frex_order o WHERE o.order_no = s.order_no \

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
@@ -269,7 +269,14 @@ fn pictures() -> PathBuf {
 }
 
 impl Driver {
+    /// Started until it has a port: one that it chooses on IPv4 may be taken on IPv6, and then it ends.
     fn start() -> Driver {
+        (0..10)
+            .find_map(|_| Self::try_start())
+            .expect("chromedriver has ended ten times without a port")
+    }
+
+    fn try_start() -> Option<Driver> {
         let home = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(program("chromedriver"))
             .arg("--port=0")
@@ -289,12 +296,19 @@ impl Driver {
                 let _ = port.send(end.trim_end_matches('.').to_owned());
             }
         });
-        let port = ports.recv_timeout(PATIENCE).expect("chromedriver's port");
-        Driver {
+        let port = match ports.recv_timeout(PATIENCE) {
+            Ok(port) => port,
+            Err(RecvTimeoutError::Disconnected) => {
+                child.wait().expect("it has ended");
+                return None;
+            }
+            Err(RecvTimeoutError::Timeout) => panic!("chromedriver does not say its port"),
+        };
+        Some(Driver {
             child,
             url: format!("http://127.0.0.1:{port}"),
             home,
-        }
+        })
     }
 }
 
