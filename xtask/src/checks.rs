@@ -34,15 +34,11 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
         if args.rest.is_empty() {
             run(cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
         }
-        let threads = threads().to_string();
-        cargo(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--no-fail-fast",
-            "--test-threads",
-            &threads,
-        ])
+        let mut tests = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+        if std::env::var_os(THREADS).is_none() {
+            tests.env(THREADS, threads().to_string());
+        }
+        tests
     } else {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     };
@@ -53,6 +49,9 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
         .env(packages::SCHEMATHESIS, schemathesis);
     run(tests)
 }
+
+/// Where nextest is told how many tests run at a time; an option of the command line goes before it.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
 
 /// Tests at a time. Many wait for a timer of the daemon or for a database, so there are half as many again as cores.
 fn threads() -> usize {
