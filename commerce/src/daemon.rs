@@ -226,8 +226,7 @@ async fn wait_for_signal(stop: watch::Sender<bool>) -> std::io::Result<()> {
 /// Lets the requests that run, also those of callers that hung up, and the jobs come to their end.
 async fn end(app: &App, jobs: Jobs, connections: GracefulShutdown, grace: Duration) {
     let quiet = async {
-        connections.shutdown().await;
-        jobs.finish().await;
+        tokio::join!(connections.shutdown(), jobs.finish());
         let _none_runs = app.busy.write().await;
     };
     if tokio::time::timeout(grace, quiet).await.is_err() {

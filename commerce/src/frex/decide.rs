@@ -613,7 +613,6 @@ impl Shop {
                 };
                 effect::apply(table::CANCEL_SETTLED, &mut ended, &facts);
                 news::tell(&mut tx, &self.settings, &pair, &ended, now).await?;
-                news::tell(&mut tx, &self.settings, &pair, &ended, now).await?;
                 after = ended.info.expect("it was there");
                 tables::drop_screening(tx.conn(), order_no, "", now).await?;
                 &[

@@ -32,10 +32,10 @@ pub async fn check(
     now: i64,
 ) -> Result<(), FrexError> {
     let last = last_success(store).await?;
-    // What ended in the future ended before the clock went back, nobody knows when.
-    let counted = if last > now { 0 } else { last };
     let paused = lease::view(store).await?.paused_by.is_some();
     let limit = ms(INTERVALS * settings.interval_s + settings.run_slice_s);
+    // What ended far in the future ended before the clock went back, nobody knows when. A little ahead is another process.
+    let counted = if last > now + limit { 0 } else { last };
     let late = !paused && now - counted.max(watched_since) > limit;
     let open: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM frex_alert WHERE kind = $1 AND order_no = '' AND resolved_at = 0",

@@ -95,7 +95,8 @@ const TOLD: &str = "SELECT s.order_no, s.billed_amount, r.seq, r.accept_no, s.bi
 const UNBILLED: &str = "SELECT s.order_no, s.np_transaction_id, \
     (SELECT COALESCE(MAX(r.seq) + 1, 0) FROM frex_request r WHERE r.order_no = s.order_no AND r.type = 'BILLING_REG') AS seq \
     FROM frex_state_info s WHERE s.billing_state IN ('NONE', 'ERROR') AND s.authorized_at > 0 AND s.np_transaction_id <> '' \
-    AND (s.result_state = 'COMPLETE' OR (s.result_state = 'CANCEL' AND s.closed_at >= $1)) \
+    AND (s.result_state = 'COMPLETE' OR (s.result_state = 'CANCEL' AND (s.closed_at >= $1 OR s.order_no IN \
+    (SELECT a.order_no FROM frex_alert a WHERE a.kind = 'reconcile_mismatch' AND a.resolved_at = 0)))) \
     AND s.order_no > $2 ORDER BY s.order_no LIMIT $3";
 
 impl Reconcile<'_> {

@@ -38,6 +38,9 @@ pub struct StepReport {
     pub duration_ms: i64,
     /// Why it failed as a whole.
     pub error: Option<String>,
+    /// Items of calls that the agency answered.
+    #[serde(skip)]
+    pub answered: u64,
     /// When it began, unix ms.
     #[serde(skip)]
     pub began_at: i64,

@@ -17,6 +17,7 @@ use super::model::{
     BillingState, Goods, MoneyInput, Order, OrderStage, PAY_TYPE, Pair, RegState, Request,
     RequestState, ResultState, StrState,
 };
+use super::news;
 use super::settings::{BillingTrigger, WorkerSettings};
 use super::steps::payload::{self, UserInfo};
 use super::tables;
@@ -507,15 +508,12 @@ impl Shop {
                 Cancelled::Cancelling
             });
         }
-        tables::save_order(
-            tx.conn(),
-            &Order {
-                state: StrState::Del,
-                ..pair.order.clone()
-            },
-        )
-        .await?;
-        tables::cancelled(tx.conn(), order_no, self.clock.now_ms()).await?;
+        let now = self.clock.now_ms();
+        let mut after = pair.clone();
+        after.order.state = StrState::Del;
+        tables::save_order(tx.conn(), &after.order).await?;
+        tables::cancelled(tx.conn(), order_no, now).await?;
+        news::tell(&mut tx, &self.settings, &pair, &after, now).await?;
         log::info!("frex: order {order_no}: strState REG -> DEL, by the shop");
         self.commit(tx).await?;
         Ok(if closed {

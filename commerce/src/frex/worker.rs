@@ -564,7 +564,7 @@ impl Run<'_> {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let was_raised = |kind| raised.iter().any(|it| it.0 == kind);
-        let asked = report.steps.iter().filter(|step| step.sent > 0);
+        let asked = report.steps.iter().filter(|step| step.answered > 0);
         let answered: Vec<String> = asked
             .map(|step| step.step.clone())
             .filter(|step| !raised.contains(&(AlertKind::ContractViolation, step.clone())))
@@ -576,7 +576,7 @@ impl Run<'_> {
             let kind = AlertKind::ContractViolation;
             alert::resolve_requests(tx.conn(), kind, "", &answered, by, now).await?;
         }
-        if report.steps.iter().any(|step| step.sent > 0) && !was_raised(AlertKind::AgencyAuth) {
+        if report.steps.iter().any(|step| step.answered > 0) && !was_raised(AlertKind::AgencyAuth) {
             alert::resolve(tx.conn(), AlertKind::AgencyAuth, "", by, now).await?;
         }
         if report.whole() {

@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -25,6 +26,8 @@ const CONNECTIONS_MAX: u64 = 4096;
 /// How long a connection may take to send the head of its next request. Longer than proxies keep an idle one, so that it is
 /// they who close.
 const HEAD_MAX: Duration = Duration::from_secs(75);
+/// How long an answer may lie unread, ms.
+const UNREAD_MS_MAX: u32 = 30_000;
 /// Without descriptors, accepting is tried again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// How often the buckets of callers who are gone are forgotten.
@@ -65,6 +68,10 @@ pub async fn serve(
                 continue;
             }
         };
+        // Without it, who does not read an answer would keep its place for ever.
+        if let Err(error) = set_tcp_user_timeout(&stream, UNREAD_MS_MAX) {
+            log::warn!("connection of {peer}: no limit for unread answers: {error}");
+        }
         let connection = connections.watch(http.serve_connection(
             TokioIo::new(stream),
             TowerToHyperService::new(of_peer(&mut service, peer).await),

@@ -422,6 +422,13 @@ async fn a_refund_by_operators() {
             next.body["result"], "second_operator_needed",
             "a wish is used once"
         );
+        // The merchant's own refund makes it another order than the one that was wished about.
+        world
+            .refund(&order_id, "merchant", json!({"amount": 100}))
+            .await
+            .expect("accepted");
+        let anew = wish("op_a", "anew", 400).await.expect("noted");
+        assert_eq!(anew.body["result"], "second_operator_needed");
         check_refunds(&world, test.name()).await;
 
         let world = world.with_settings(&test, |settings| settings.require_second_operator = false);

@@ -329,6 +329,7 @@ impl Txn {
         assert!(!merch_txn_id.is_empty());
         if let Some((number, code)) = &self.lists_only {
             let class = match *code {
+                "OTS0000" => Class::Success,
                 "OTS0001" => Class::Reversed,
                 "OTS0551" => Class::Pending,
                 _ => Class::Failed,

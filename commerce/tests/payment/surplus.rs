@@ -4,6 +4,7 @@ use commerce::clock::{DAY_MS, MINUTE_MS};
 use serde_json::json;
 
 use super::World;
+use super::desk::RefundFate;
 use crate::common;
 
 /// A second capture neither takes the confirmation from the first one nor is it lost, wherever it stands in the list.
@@ -153,6 +154,10 @@ async fn a_hold_by_another_payment() {
         let view = world.view(&order_id).await;
         assert_eq!(view["status"], "pending", "{view}");
         assert_eq!(view["holds"], json!(["amount_mismatch"]), "{view}");
+        world.gateway.change(&merch_txn_id, |txn| {
+            txn.lists_only = Some((second.clone(), "OTS0000"));
+        });
+        world.ask_now(&order_id).await;
         let issue = world.issues_of("amount_mismatch").await[0].clone();
         world
             .both_resolve_issue(&issue, "refund_surplus")
@@ -167,5 +172,55 @@ async fn a_hold_by_another_payment() {
         assert_eq!(view["holds"], json!([]), "{view}");
         assert_eq!(view["attempts"][0]["atom_txn_id"], json!(second));
         assert_eq!(world.issues().await, Vec::<String>::new());
+        // A query has agreed with the second one while the first was in its way.
+        world.flow.ship(&world.who, &order_id).await.expect("ships");
+    }
+}
+
+/// Atom takes a further capture back whose refund was asked for: one that has not left us is not sent any more, and one that has may have
+/// given it back twice, which is told.
+#[tokio::test]
+async fn a_surplus_that_is_reversed() {
+    for sent in [false, true] {
+        for test in common::stores().await {
+            let world = World::new(&test);
+            let place = format!("{} {sent}", test.name());
+            let (order_id, merch_txn_id) = world.paid("taken-back").await;
+            let second = world.gateway.pay(&merch_txn_id);
+            let mut told = world.gateway.message(&merch_txn_id);
+            told.atom_txn_id.clone_from(&second);
+            world.call_back(&told).await;
+            let issue = world.issues_of("duplicate_capture").await[0].clone();
+            if !sent {
+                world
+                    .gateway
+                    .next_refund(&merch_txn_id, RefundFate::NotSent);
+            }
+            world
+                .both_resolve_issue(&issue, "refund_surplus")
+                .await
+                .expect("queued");
+            world.follow_refunds().await;
+            world.gateway.change(&merch_txn_id, |txn| {
+                txn.lists_only = Some((second.clone(), "OTS0001"));
+            });
+            world.ask_now(&order_id).await;
+            world.ask_now(&order_id).await;
+            world.clock.advance(5 * MINUTE_MS);
+            world.follow_refunds().await;
+            let (left, refunds) = if sent {
+                (vec!["reversed_and_refunded"], 1)
+            } else {
+                (Vec::new(), 0)
+            };
+            assert_eq!(world.issues().await, left, "{place}");
+            let paid = world.gateway.desk(|desk| desk.paid.len());
+            assert_eq!(paid, refunds, "{place}");
+            assert_eq!(
+                world.state(&order_id).await,
+                ("paid".into(), "success".into()),
+                "{place}"
+            );
+        }
     }
 }

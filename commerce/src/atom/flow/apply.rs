@@ -238,7 +238,7 @@ impl Flow {
                 Ok(Applied::Surplus)
             }
             Class::Reversed => {
-                self.surplus_is_gone(tx, paid, number).await?;
+                self.surplus_is_gone(tx, order, paid, number).await?;
                 Ok(Applied::NoEffect)
             }
             _ => Ok(Applied::NoEffect),

@@ -144,6 +144,7 @@ impl Kind {
                 | Kind::BankAmount
                 | Kind::Contradiction
                 | Kind::CaptureClaimedTwice
+                | Kind::ReversedAndRefunded
                 | Kind::ResultContradicts
                 | Kind::SettledButFailed
                 | Kind::UnconfirmedSuccess

@@ -84,6 +84,7 @@ fn chunk_size(run: &Run<'_>) -> usize {
 struct Signals {
     stop: Option<CallError>,
     violations: Vec<Violation>,
+    items: u64,
 }
 
 impl Signals {
@@ -91,12 +92,18 @@ impl Signals {
         Self {
             stop: answer.stop().cloned(),
             violations: answer.violations.clone(),
+            items: u64::try_from(answer.outcomes.len()).unwrap_or(u64::MAX),
         }
     }
 }
 
 /// Whether the step goes on after an answer; alerts what the answer breaks.
-async fn heed(run: &Run<'_>, step: &Step, signals: &Signals) -> Result<bool, FrexError> {
+async fn heed(
+    run: &Run<'_>,
+    step: &Step,
+    signals: &Signals,
+    report: &mut StepReport,
+) -> Result<bool, FrexError> {
     for violation in &signals.violations {
         let parsed = violation.key.parse::<RequestKey>();
         let order_no = parsed.map(|key| key.order_no).unwrap_or_default();
@@ -114,6 +121,7 @@ async fn heed(run: &Run<'_>, step: &Step, signals: &Signals) -> Result<bool, Fre
         run.raise(AlertKind::ContractViolation, &alert).await?;
     }
     let Some(error) = &signals.stop else {
+        report.answered += signals.items;
         return Ok(true);
     };
     let alert = Alert {
@@ -220,7 +228,7 @@ async fn look_up(
         })
         .collect();
     let answer = run.agency().lookup(&items).await;
-    let go_on = heed(run, step, &Signals::of(&answer)).await?;
+    let go_on = heed(run, step, &Signals::of(&answer), report).await?;
     let heard = rows
         .iter()
         .cloned()
@@ -257,7 +265,7 @@ async fn send(
         run.observer().resent(step.kind, resent);
     }
     let answer = call(run, &marked).await;
-    let go_on = heed(run, step, &Signals::of(&answer)).await?;
+    let go_on = heed(run, step, &Signals::of(&answer), report).await?;
     let heard = marked
         .into_iter()
         .map(|(row, _)| row)
@@ -436,7 +444,7 @@ async fn ask_all(
             }
         }
         for reply in replies.into_values() {
-            go_on &= heed(run, step, &reply.signals).await?;
+            go_on &= heed(run, step, &reply.signals, report).await?;
             hear(run, step, reply.heard, report).await?;
         }
     }

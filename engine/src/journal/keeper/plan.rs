@@ -95,9 +95,13 @@ impl<G: Ground> Plan<G> {
         Ok(())
     }
 
-    /// Does one thing; false if there is nothing to do or to be done about it now. Spares that are wanted are made
-    /// before one is handed over: a full disk is known while spares are left.
+    /// Does one thing; false if there is nothing to do or to be done about it now. Of the spares that are wanted, half are
+    /// handed over only once no other can be made: a full disk is known while spares are left.
     pub(super) fn step(&mut self) -> Result<bool, StoreError> {
+        if self.ready.is_none() && self.spares.len() > (self.spares_wanted / 2).max(1) {
+            self.publish()?;
+            return Ok(true);
+        }
         let made = if self.spares.len() < self.spares_wanted {
             self.make_spare()
         } else {
@@ -209,7 +213,7 @@ mod tests {
     use crate::journal::recover::recover;
     use crate::journal::store::mem::MemStore;
 
-    const WANTED: u32 = 3;
+    const WANTED: u32 = 4;
 
     /// A disk that takes so many files and keeps every segment.
     struct SmallDisk(usize);
@@ -275,7 +279,7 @@ mod tests {
             prop_assert_eq!(plan.space(), Space::Full);
             let left = files - low_at.expect("it was told");
             // The first file is in use from the start.
-            prop_assert!(left >= (WANTED as usize - 1).min(files - 1), "{left} of {files} left");
+            prop_assert!(left >= (WANTED as usize / 2).min(files - 1), "{left} of {files} left");
         }
     }
 }

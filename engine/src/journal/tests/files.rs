@@ -284,11 +284,11 @@ fn a_full_disk_is_told() {
         eprintln!("not shown: this user may not mount a disk");
         return;
     };
-    // With three spares wanted two are left when the fourth cannot be made, and the value that is being written then
-    // takes no more than one of them.
+    // With four spares wanted two are left when another cannot be made, and the value that is being written then takes no
+    // more than one of them.
     let config = KeeperConfig {
         retention: Duration::from_secs(1000),
-        segments_min: 3,
+        segments_min: 4,
         ..config(1000)
     };
     let mut live = Live::start(&disk.0, config.clone()).expect("the first segment fits");

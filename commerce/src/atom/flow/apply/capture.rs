@@ -121,13 +121,29 @@ impl Flow {
             .await
     }
 
-    /// Atom gave a further capture back of its own accord: there is nothing left of it to decide about.
+    /// Atom gave a further capture back of its own accord: there is nothing left of it to decide about, and a refund of it that
+    /// may have left us gives it back twice.
     pub(super) async fn surplus_is_gone(
         &self,
         tx: &mut Tx,
+        order: &OrderRow,
         attempt: &AttemptRow,
         atom_txn_id: &str,
     ) -> Result<(), FlowError> {
+        if self
+            .refuse_surplus_refunds(tx, order, attempt, atom_txn_id)
+            .await?
+        {
+            let raised = super::NewIssue {
+                kind: Kind::ReversedAndRefunded,
+                order_id: Some(&order.id),
+                attempt_id: Some(&attempt.id),
+                refund_id: None,
+                about: atom_txn_id,
+                detail: json!({"order_status": order.status.as_str(), "atom_txn_id": atom_txn_id}),
+            };
+            super::issues::open(tx, self.clock.now_ms(), &raised).await?;
+        }
         let subject = super::issues::subject(
             Some(&attempt.order_id),
             Some(&attempt.id),

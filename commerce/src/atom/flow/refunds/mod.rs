@@ -183,7 +183,11 @@ impl Flow {
         if let Some(order) = order.filter(waits)
             && free.outcome == Outcome::Success
         {
-            self.pay(tx, &order, &free, &refund.id).await?;
+            let paid = self.pay(tx, &order, &free, &refund.id).await?;
+            if free.confirmed_at.is_some() {
+                let by = ("atom", refund.id.as_str());
+                self.confirm_order(tx, &paid, &free.id, by).await?;
+            }
         }
         Ok(())
     }

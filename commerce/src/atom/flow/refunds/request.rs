@@ -66,6 +66,15 @@ enum AskedBy {
 /// What a first operator's wish begins with; the amount in minor units follows.
 const WISH: &str = "refund ";
 
+/// An order as what operators decide about.
+fn about(order: &OrderRow) -> Subject<'_> {
+    Subject {
+        what: "order",
+        id: &order.id,
+        order_id: Some(&order.id),
+    }
+}
+
 /// The amount that a first operator wishes to refund, in minor units, of a stored wish.
 #[must_use]
 pub fn wished(action: &str) -> Option<i64> {
@@ -143,18 +152,13 @@ impl Flow {
         amount: i64,
         caller: &Caller,
     ) -> Result<Option<Value>, FlowError> {
-        let subject = Subject {
-            what: "order",
-            id: &order.id,
-            order_id: Some(&order.id),
-        };
+        let subject = about(order);
         let wish = format!("{WISH}{amount}");
         if self.consent(tx, subject, &wish, caller).await? == Consent::Proposed {
             let mut body = operators::proposed_body(&wish, caller);
             body["order_id"] = json!(order.id);
             return Ok(Some(body));
         }
-        operators::forget(tx, subject).await?;
         Ok(None)
     }
 
@@ -205,6 +209,8 @@ impl Flow {
                 remaining: whole - attempt.refund_reserved,
             });
         }
+        // Whoever asked: what a first operator wished was wished of an order without this refund.
+        operators::forget(&mut tx, about(&order)).await?;
         self.points.reach("refund.ask.reserved").await;
         let mut refund = balance::new_refund(attempt, Origin::Merchant, plan.amount, now_ms);
         refund.reason = ask.reason.clone().unwrap_or_default();

@@ -252,6 +252,25 @@ pub async fn of_issue(tx: &mut Tx, issue_id: &str) -> Result<Option<RefundRow>, 
     row.as_ref().map(RefundRow::read).transpose()
 }
 
+/// The refunds of a further capture of an attempt that are neither rejected nor failed.
+pub async fn of_surplus(
+    tx: &mut Tx,
+    attempt_id: &str,
+    atom_txn_id: &str,
+) -> Result<Vec<RefundRow>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM refunds WHERE attempt_id = $1 AND atom_txn_id = $2 AND surplus = 1 \
+         AND state NOT IN ('rejected', 'failed') ORDER BY created_at, id"
+    ))
+    .bind(attempt_id)
+    .bind(atom_txn_id)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter().map(RefundRow::read).collect()
+}
+
 /// The refunds whose check is due and that nobody is busy with, the longest due first.
 pub async fn due(tx: &mut Tx, now_ms: i64, limit: i64) -> Result<Vec<RefundRow>, StoreError> {
     let rows = sqlx::query(concat!(

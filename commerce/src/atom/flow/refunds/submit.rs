@@ -187,6 +187,25 @@ impl Flow {
         self.settle(tx, &change).await
     }
 
+    /// Atom has taken a further capture of an attempt back meanwhile: what was not sent of its refunds is refused. Whether one
+    /// may have left us.
+    pub(in crate::atom::flow) async fn refuse_surplus_refunds(
+        &self,
+        tx: &mut Tx,
+        order: &OrderRow,
+        attempt: &AttemptRow,
+        atom_txn_id: &str,
+    ) -> Result<bool, FlowError> {
+        let mut sent = false;
+        for refund in rows::of_surplus(tx, &attempt.id, atom_txn_id).await? {
+            match refund.state {
+                RefundState::Requested => self.refuse_reversed(tx, order, &refund).await?,
+                _ => sent = true,
+            }
+        }
+        Ok(sent)
+    }
+
     async fn write_outcome(
         &self,
         id: &str,
