@@ -344,26 +344,24 @@ impl Shop {
             return Ok(Decided::NeedsSecond);
         }
         subject.write(&mut tx, action, after).await?;
-        for kind in [
+        let mut ended = vec![
             AlertKind::RequestUnknown,
             AlertKind::ContractViolation,
             AlertKind::StepFailed,
             AlertKind::ResultOverdue,
-        ] {
-            let (order_no, keys) = (&parsed.order_no, parsed.family(parsed.seq));
-            let (conn, now) = (tx.conn(), subject.now);
-            alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
+        ];
+        if subject.reopens(action) {
+            ended.extend([
+                AlertKind::RegistrationRefused,
+                AlertKind::UpdateRefused,
+                AlertKind::CancelRefused,
+                AlertKind::BillingRefused,
+            ]);
         }
-        let refusals = subject.reopens(action).then_some([
-            AlertKind::RegistrationRefused,
-            AlertKind::UpdateRefused,
-            AlertKind::CancelRefused,
-            AlertKind::BillingRefused,
-        ]);
-        for kind in refusals.into_iter().flatten() {
-            let (order_no, keys) = (&parsed.order_no, parsed.family(parsed.seq));
+        let keys = parsed.family(parsed.seq);
+        for kind in ended {
             let (conn, now) = (tx.conn(), subject.now);
-            alert::resolve_requests(conn, kind, order_no, &keys, by.operator, now).await?;
+            alert::resolve_requests(conn, kind, &parsed.order_no, &keys, by.operator, now).await?;
         }
         if matches!(
             action,
